@@ -120,9 +120,8 @@ type Sighting struct {
 	Renditions  []*Rendition           `protobuf:"bytes,3,rep,name=renditions,proto3" json:"renditions,omitempty"`
 	Phash       uint64                 `protobuf:"fixed64,4,opt,name=phash,proto3" json:"phash,omitempty"`
 	KernelPath  string                 `protobuf:"bytes,5,opt,name=kernel_path,json=kernelPath,proto3" json:"kernel_path,omitempty"`
-	// Pixels of the decoded photo after orientation.
-	Width         int32 `protobuf:"varint,6,opt,name=width,proto3" json:"width,omitempty"`
-	Height        int32 `protobuf:"varint,7,opt,name=height,proto3" json:"height,omitempty"`
+	// The upload record that was the first sighting.
+	Origin        *Position `protobuf:"bytes,6,opt,name=origin,proto3" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,25 +191,18 @@ func (x *Sighting) GetKernelPath() string {
 	return ""
 }
 
-func (x *Sighting) GetWidth() int32 {
+func (x *Sighting) GetOrigin() *Position {
 	if x != nil {
-		return x.Width
+		return x.Origin
 	}
-	return 0
-}
-
-func (x *Sighting) GetHeight() int32 {
-	if x != nil {
-		return x.Height
-	}
-	return 0
+	return nil
 }
 
 var File_event_eventpb_state_proto protoreflect.FileDescriptor
 
 const file_event_eventpb_state_proto_rawDesc = "" +
 	"\n" +
-	"\x19event/eventpb/state.proto\x12\x10tintype.event.v1\x1a\x1devent/eventpb/developed.proto\"0\n" +
+	"\x19event/eventpb/state.proto\x12\x10tintype.event.v1\x1a\x1devent/eventpb/developed.proto\x1a\x19event/eventpb/stamp.proto\"0\n" +
 	"\n" +
 	"SeenUpload\x12\"\n" +
 	"\revent_time_ms\x18\x01 \x01(\x03R\veventTimeMs\"\xa4\x01\n" +
@@ -218,7 +210,7 @@ const file_event_eventpb_state_proto_rawDesc = "" +
 	"\aby_spec\x18\x01 \x03(\v2'.tintype.event.v1.Sightings.BySpecEntryR\x06bySpec\x1aU\n" +
 	"\vBySpecEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
-	"\x05value\x18\x02 \x01(\v2\x1a.tintype.event.v1.SightingR\x05value:\x028\x01\"\xed\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.tintype.event.v1.SightingR\x05value:\x028\x01\"\xf3\x01\n" +
 	"\bSighting\x12\x1b\n" +
 	"\tupload_id\x18\x01 \x01(\tR\buploadId\x12\"\n" +
 	"\revent_time_ms\x18\x02 \x01(\x03R\veventTimeMs\x12;\n" +
@@ -227,9 +219,8 @@ const file_event_eventpb_state_proto_rawDesc = "" +
 	"renditions\x12\x14\n" +
 	"\x05phash\x18\x04 \x01(\x06R\x05phash\x12\x1f\n" +
 	"\vkernel_path\x18\x05 \x01(\tR\n" +
-	"kernelPath\x12\x14\n" +
-	"\x05width\x18\x06 \x01(\x05R\x05width\x12\x16\n" +
-	"\x06height\x18\a \x01(\x05R\x06heightB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
+	"kernelPath\x122\n" +
+	"\x06origin\x18\x06 \x01(\v2\x1a.tintype.event.v1.PositionR\x06originB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
 
 var (
 	file_event_eventpb_state_proto_rawDescOnce sync.Once
@@ -250,16 +241,18 @@ var file_event_eventpb_state_proto_goTypes = []any{
 	(*Sighting)(nil),   // 2: tintype.event.v1.Sighting
 	nil,                // 3: tintype.event.v1.Sightings.BySpecEntry
 	(*Rendition)(nil),  // 4: tintype.event.v1.Rendition
+	(*Position)(nil),   // 5: tintype.event.v1.Position
 }
 var file_event_eventpb_state_proto_depIdxs = []int32{
 	3, // 0: tintype.event.v1.Sightings.by_spec:type_name -> tintype.event.v1.Sightings.BySpecEntry
 	4, // 1: tintype.event.v1.Sighting.renditions:type_name -> tintype.event.v1.Rendition
-	2, // 2: tintype.event.v1.Sightings.BySpecEntry.value:type_name -> tintype.event.v1.Sighting
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	5, // 2: tintype.event.v1.Sighting.origin:type_name -> tintype.event.v1.Position
+	2, // 3: tintype.event.v1.Sightings.BySpecEntry.value:type_name -> tintype.event.v1.Sighting
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_event_eventpb_state_proto_init() }
@@ -268,6 +261,7 @@ func file_event_eventpb_state_proto_init() {
 		return
 	}
 	file_event_eventpb_developed_proto_init()
+	file_event_eventpb_stamp_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1,0 +1,215 @@
+// Package deployment opens a deployment from its addresses: the clients, the
+// topics, the schema and the runner of its stages, in the order in which they
+// need each other. The commands, the bench harness and the end-to-end tests
+// all start here.
+package deployment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tintype/tintype/blob"
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/extract"
+	"github.com/tintype/tintype/internal/servers"
+	"github.com/tintype/tintype/load"
+	"github.com/tintype/tintype/topologies"
+	"github.com/tintype/tintype/transform/pixel"
+)
+
+// Addresses are the servers of a deployment.
+type Addresses struct {
+	Kafka      string
+	ClickHouse string
+	Registry   string
+	Blobs      string
+}
+
+// Secrets are the passwords that belong to the addresses.
+type Secrets struct {
+	Kafka      string
+	ClickHouse string
+	Registry   string
+}
+
+// Options say which deployment to open.
+type Options struct {
+	Addresses
+	Secrets
+	Name         string
+	UploadsTopic string
+	// Partitions is for a new deployment; 0: the default.
+	Partitions   int
+	CreateTopics bool
+	Log          *slog.Logger
+}
+
+// A Deployment is open: its servers answer and its topics are right.
+type Deployment struct {
+	Options
+	Kafka      *servers.Kafka
+	ClickHouse driver.Conn
+	Blobs      *blob.Store
+	Codecs     *event.Codecs
+	Topics     event.Topics
+	// PartitionCount is the partition count of every topic.
+	PartitionCount int
+	// UploadsID is the topic id of uploads.
+	UploadsID uuid.UUID
+}
+
+// Open connects to the servers of a deployment, makes its topics where that is
+// wanted, and brings the schema of ClickHouse up to date. An empty ClickHouse
+// address leaves ClickHouse out. The caller closes the deployment.
+func Open(ctx context.Context, o Options) (_ *Deployment, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Name == "" {
+		o.Name = event.DefaultDeployment
+	}
+	d := &Deployment{Options: o, Topics: event.TopicsOf(o.Name, o.UploadsTopic)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if d.Kafka, err = servers.ParseKafka(o.Addresses.Kafka, o.Secrets.Kafka); err != nil {
+		return nil, err
+	}
+	if err := d.openTopics(ctx); err != nil {
+		return nil, err
+	}
+	if d.Codecs, err = servers.Codecs(ctx, o.Addresses.Registry, o.Secrets.Registry, d.Topics); err != nil {
+		return nil, err
+	}
+	if d.Blobs, err = blob.Open(ctx, o.Addresses.Blobs); err != nil {
+		return nil, err
+	}
+	if o.Addresses.ClickHouse != "" {
+		if d.ClickHouse, err = openClickHouse(ctx, o.Addresses.ClickHouse, o.Secrets.ClickHouse); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// openTopics finds the deployment's topics, or makes them.
+func (d *Deployment) openTopics(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := d.Kafka.Reachable(ctx); err != nil {
+		return err
+	}
+	admin, err := d.Kafka.Admin()
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	if d.CreateTopics {
+		d.PartitionCount, err = topologies.EnsureTopics(ctx, admin, d.Topics, d.Partitions)
+	} else {
+		d.PartitionCount, err = topologies.CheckTopics(ctx, admin, d.Topics)
+	}
+	if err != nil {
+		return err
+	}
+	d.UploadsID, err = TopicID(ctx, admin, d.Topics.Uploads.Name)
+	return err
+}
+
+// TopicID asks for the id of a topic.
+func TopicID(ctx context.Context, admin *kadm.Client, topic string) (uuid.UUID, error) {
+	details, err := admin.ListTopics(ctx, topic)
+	if err != nil {
+		return uuid.UUID{}, fmt.Errorf("deployment: id of topic %s: %w", topic, err)
+	}
+	if err := details.Error(); err != nil {
+		return uuid.UUID{}, fmt.Errorf("deployment: id of topic %s: %w", topic, err)
+	}
+	return uuid.UUID(details[topic].ID), nil
+}
+
+// openClickHouse connects and migrates.
+func openClickHouse(ctx context.Context, address, password string) (driver.Conn, error) {
+	options, err := servers.ParseClickHouse(address, password)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := load.Open(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := load.Migrate(ctx, options); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// Close ends the connections.
+func (d *Deployment) Close() error {
+	var errs []error
+	if d.ClickHouse != nil {
+		errs = append(errs, d.ClickHouse.Close())
+	}
+	if d.Blobs != nil {
+		errs = append(errs, d.Blobs.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Work says how a process runs the stages.
+type Work struct {
+	StateDir string
+	// Instance is unique among the running instances; "" makes one up.
+	Instance       string
+	Specs          []pixel.Spec
+	DecodeBudget   time.Duration
+	RenderMemory   int64
+	CommitInterval time.Duration
+	LoadLinger     time.Duration
+	Metrics        *topologies.Metrics
+	Stages         []event.Stage
+}
+
+// Runner makes the runner of the deployment's stages.
+func (d *Deployment) Runner(w Work) (*topologies.Runner, error) {
+	if w.Instance == "" {
+		w.Instance = fmt.Sprintf("%08x", rand.Uint32())
+	}
+	return topologies.NewRunner(topologies.Config{
+		Deployment: d.Name, Topics: d.Topics, Codecs: d.Codecs,
+		Brokers: d.Kafka.Brokers, KafkaOptions: d.Kafka.Options, CreateTopics: d.CreateTopics,
+		Blobs: d.Blobs, ClickHouse: d.ClickHouse, Specs: w.Specs, Limits: extract.DefaultLimits(),
+		DecodeBudget: w.DecodeBudget, RenderMemory: w.RenderMemory,
+		StateDir: filepath.Join(w.StateDir, d.Name), Instance: w.Instance,
+		CommitInterval: w.CommitInterval, LoadLinger: w.LoadLinger, Metrics: w.Metrics, Log: d.Log,
+	}, w.Stages...)
+}
+
+// Producer makes a client that produces as the contract asks: acks from all
+// replicas, idempotent, partitioned by Kafka's own hash of the key.
+func (d *Deployment) Producer(more ...kgo.Opt) (*kgo.Client, error) {
+	return d.Kafka.Client(append([]kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+		kgo.ProducerBatchMaxBytes(event.MaxUploadRecordBytes),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	}, more...)...)
+}
+
+// ClickHouseOptions reads a ClickHouse address, for callers that only query.
+func ClickHouseOptions(o Options) (*clickhouse.Options, error) {
+	return servers.ParseClickHouse(o.Addresses.ClickHouse, o.Secrets.ClickHouse)
+}

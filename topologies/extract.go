@@ -1,0 +1,197 @@
+package topologies
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/lovoo/goka"
+
+	"github.com/tintype/tintype/blob"
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/event/eventpb"
+	"github.com/tintype/tintype/exactly"
+	"github.com/tintype/tintype/extract"
+)
+
+// extractStage turns uploads into photos, and ends the way of repeats and of
+// what is no photo.
+type extractStage struct {
+	stageBase
+	extractor *extract.Extractor
+	ids       topicIDs
+	times     streamTimes
+}
+
+// maxLoopBytes is the longest inline photo that passes the loop inside its
+// record; longer ones pass it by reference.
+const maxLoopBytes = 256 << 10
+
+func newExtractStage(base stageBase) *extractStage {
+	return &extractStage{stageBase: base, extractor: extract.New(base.Blobs, base.Limits)}
+}
+
+func (s *extractStage) graph() *goka.GroupGraph {
+	return goka.DefineGroup(
+		goka.Group(Group(s.Deployment, event.StageExtract)),
+		goka.Input(goka.Stream(s.Topics.Uploads.Name), s.Codecs.Upload, s.upload),
+		goka.Loop(s.Codecs.Rekeyed, s.rekeyed),
+		goka.Persist(s.Codecs.SeenUpload),
+		goka.Output(goka.Stream(s.Topics.Photos.Name), s.Codecs.Photo),
+		goka.Output(goka.Stream(s.Topics.Developed.Name), s.Codecs.Developed),
+		goka.Output(goka.Stream(s.Topics.DeadLetters.Name), s.Codecs.DeadLetter),
+	)
+}
+
+func (s *extractStage) hooks() exactly.Hooks {
+	return exactly.Hooks{
+		Assigned: func(_ context.Context, claims []exactly.Claim) error {
+			s.tally.drop()
+			s.ids.assign(claims)
+			return s.times.assign(s.Topics.Uploads.Name, claims)
+		},
+		Metadata: func(topic string, partition int32) string {
+			if topic != s.Topics.Uploads.Name {
+				return ""
+			}
+			return s.times.metadata(partition)
+		},
+		Committed: s.tally.commit,
+	}
+}
+
+// upload reads a record of the log: it stamps it, and works on it here if this
+// is the partition of its key.
+func (s *extractStage) upload(ctx goka.Context, value any) {
+	record := value.(*event.Decoded[*eventpb.Upload])
+	origin := s.ids.position(ctx)
+	appended := ctx.Timestamp().UnixMilli()
+	var claimed *int64
+	if record.Err == nil {
+		claimed = record.Message.UploadedAtMs
+	}
+	eventTime, streamTime := s.times.advance(ctx.Partition(), claimed, appended)
+	stamp := &eventpb.Stamp{Origin: origin.Proto(), EventTimeMs: eventTime, AppendTimeMs: appended, StreamTimeMs: streamTime}
+
+	upload, err := admit(record, origin)
+	if refusal, ok := event.AsRefusal(err); ok {
+		s.die(ctx, death{stamp: stamp, sender: senderOf(upload), rawKey: s.keep(ctx, record.Raw), refusal: refusal})
+		return
+	}
+	if ctx.Key() == upload.UploadId && partitionOf(ctx.Key(), s.partitions) == ctx.Partition() {
+		s.work(ctx, stamp, upload)
+		return
+	}
+	s.rekey(ctx, stamp, upload)
+}
+
+// rekey sends a record that came without its key, or to another partition than
+// its key's, through the loop to where the state of its key is.
+func (s *extractStage) rekey(ctx goka.Context, stamp *eventpb.Stamp, upload *eventpb.Upload) {
+	if inline := upload.GetInline(); len(inline) > maxLoopBytes {
+		sum := sha256.Sum256(inline)
+		upload.Body = &eventpb.Upload_Reference{Reference: &eventpb.Reference{
+			Key: s.keep(ctx, inline), Sha256: sum[:], Bytes: int64(len(inline)),
+		}}
+	}
+	s.tally.rekeyed()
+	ctx.Loopback(upload.UploadId, &eventpb.Rekeyed{Stamp: stamp, Upload: upload})
+}
+
+// rekeyed works on a record that passed the loop.
+func (s *extractStage) rekeyed(ctx goka.Context, value any) {
+	record := value.(*event.Decoded[*eventpb.Rekeyed])
+	if record.Err != nil {
+		s.foreign(ctx, record.Err)
+		return
+	}
+	s.work(ctx, record.Message.GetStamp(), record.Message.GetUpload())
+}
+
+// work ends a repeat, and extracts anything else.
+func (s *extractStage) work(ctx goka.Context, stamp *eventpb.Stamp, upload *eventpb.Upload) {
+	sender := senderOf(upload)
+	if seen := s.seen(ctx); seen && upload.RedriveOf == nil {
+		s.end(ctx, &eventpb.Developed{Stamp: stamp, Sender: sender, Outcome: eventpb.Outcome_OUTCOME_REPEAT})
+		return
+	}
+	ctx.SetValue(&eventpb.SeenUpload{EventTimeMs: stamp.GetEventTimeMs()})
+	started := s.Now()
+	original, err := s.extractor.Extract(context.WithoutCancel(ctx.Context()), upload)
+	took := milliseconds(s.Now().Sub(started))
+	if err != nil {
+		refusal, ok := event.AsRefusal(err)
+		if !ok {
+			ctx.Fail(err)
+		}
+		dead := death{stamp: stamp, sender: sender, refusal: refusal, extractMS: &took}
+		if original != nil {
+			dead.facts, dead.rawKey = original.Facts, original.Key
+		}
+		s.die(ctx, dead)
+		return
+	}
+	s.tally.stageDone(s.Now().Sub(started))
+	ctx.Emit(goka.Stream(s.Topics.Photos.Name), hex.EncodeToString(original.Facts.Sha256), &eventpb.Photo{
+		Stamp: stamp, Sender: sender, Key: original.Key, Facts: original.Facts, ExtractMs: took,
+	})
+}
+
+// seen reports whether the record's upload id is taken.
+func (s *extractStage) seen(ctx goka.Context) bool {
+	value := ctx.Value()
+	if value == nil {
+		return false
+	}
+	state := value.(*event.Decoded[*eventpb.SeenUpload])
+	if state.Err != nil {
+		ctx.Fail(fmt.Errorf("topologies: table of extract: key %q: %w", ctx.Key(), state.Err))
+	}
+	return true
+}
+
+// admit checks what a record claims to be. The upload that it returns always
+// has an id; a refusal may come with it.
+func admit(record *event.Decoded[*eventpb.Upload], origin event.Position) (*eventpb.Upload, error) {
+	if record.Err != nil {
+		upload := &eventpb.Upload{UploadId: origin.UploadID()}
+		if errors.Is(record.Err, event.ErrNull) {
+			return upload, event.Refuse(event.ReasonEmptyRecord, "the record's value is null")
+		}
+		return upload, event.Refuse(event.ReasonNotProtobuf, "%v", record.Err)
+	}
+	upload := record.Message
+	if len(upload.UploadId) > event.MaxUploadIDBytes {
+		long := upload.UploadId
+		upload.UploadId = origin.UploadID()
+		return upload, event.Refuse(event.ReasonInvalidUpload, "the upload id has %d bytes, more than %d", len(long), event.MaxUploadIDBytes)
+	}
+	if upload.UploadId == "" {
+		upload.UploadId = origin.UploadID()
+	}
+	return upload, nil
+}
+
+// keep stores bytes by their hash and returns the key; "" where there is
+// nothing to keep.
+func (s *extractStage) keep(ctx goka.Context, raw []byte) string {
+	if len(raw) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	key := blob.OriginalKey(hex.EncodeToString(sum[:]))
+	if err := s.Blobs.Put(context.WithoutCancel(ctx.Context()), key, raw, "application/octet-stream"); err != nil {
+		ctx.Fail(err)
+	}
+	return key
+}
+
+// senderOf is the part of an upload that travels on.
+func senderOf(upload *eventpb.Upload) *eventpb.Sender {
+	return &eventpb.Sender{
+		UploadId: upload.GetUploadId(), Uploader: upload.GetUploader(), Filename: upload.GetFilename(),
+		UploadedAtMs: upload.UploadedAtMs, RedriveOf: upload.GetRedriveOf(),
+	}
+}

@@ -1,0 +1,75 @@
+package topologies
+
+import (
+	"time"
+
+	"github.com/lovoo/goka"
+
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/event/eventpb"
+	"github.com/tintype/tintype/exactly"
+)
+
+// A stage is one goka group.
+type stage interface {
+	graph() *goka.GroupGraph
+	hooks() exactly.Hooks
+}
+
+// stageBase is what the stages share.
+type stageBase struct {
+	Config
+	name event.Stage
+	// partitions is the partition count of every topic of the deployment.
+	partitions int
+	tally      *tally
+}
+
+// partitionOf is the partition of a key by Kafka's own partitioner.
+func partitionOf(key string, partitions int) int32 {
+	return int32(int(exactly.Murmur2([]byte(key))&0x7fffffff) % partitions)
+}
+
+// end emits an upload's fate.
+func (s *stageBase) end(ctx goka.Context, d *eventpb.Developed) {
+	s.tally.fate(d.Outcome)
+	ctx.Emit(goka.Stream(s.Topics.Developed.Name), d.GetSender().GetUploadId(), d)
+}
+
+// A death is an upload that cannot be developed.
+type death struct {
+	stamp                  *eventpb.Stamp
+	sender                 *eventpb.Sender
+	facts                  *eventpb.Facts
+	rawKey                 string
+	refusal                *event.Refusal
+	extractMS, transformMS *float64
+}
+
+// die emits the fate of a dead upload and its dead letter, in one transaction.
+func (s *stageBase) die(ctx goka.Context, d death) {
+	letter := &eventpb.DeadLetter{
+		Stamp: d.stamp, Sender: d.sender, Stage: string(s.name), Reason: string(d.refusal.Reason), Detail: d.refusal.Detail,
+		FailedAtMs: s.Now().UnixMilli(),
+	}
+	if d.rawKey != "" {
+		letter.RawKey = &d.rawKey
+	}
+	s.tally.dead(d.refusal.Reason)
+	ctx.Emit(goka.Stream(s.Topics.DeadLetters.Name), d.sender.GetUploadId(), letter)
+	s.end(ctx, &eventpb.Developed{
+		Stamp: d.stamp, Sender: d.sender, Outcome: eventpb.Outcome_OUTCOME_DEAD, Facts: d.facts,
+		ExtractMs: d.extractMS, TransformMs: d.transformMS,
+	})
+}
+
+// foreign passes over a record that none of our stages wrote: it belongs to no
+// upload, so it has no fate. It is logged and counted.
+func (s *stageBase) foreign(ctx goka.Context, err error) {
+	s.tally.foreign()
+	s.Log.Warn("passed over a record that is not ours", "stage", s.name, "topic", string(ctx.Topic()),
+		"partition", ctx.Partition(), "offset", ctx.Offset(), "error", err)
+}
+
+// milliseconds is a duration as rows hold it.
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
