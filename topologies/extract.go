@@ -21,7 +21,6 @@ import (
 type extractStage struct {
 	stageBase
 	extractor *extract.Extractor
-	ids       topicIDs
 	times     streamTimes
 }
 
@@ -46,25 +45,26 @@ func (s *extractStage) graph() *goka.GroupGraph {
 }
 
 func (s *extractStage) hooks() exactly.Hooks {
-	return exactly.Hooks{
-		Assigned: func(_ context.Context, claims []exactly.Claim) error {
-			s.tally.drop()
-			s.ids.assign(claims)
-			return s.times.assign(s.Topics.Uploads.Name, claims)
-		},
-		Metadata: func(topic string, partition int32) string {
-			if topic != s.Topics.Uploads.Name {
-				return ""
-			}
-			return s.times.metadata(partition)
-		},
-		Committed: s.tally.commit,
+	hooks := s.baseHooks()
+	assigned := hooks.Assigned
+	hooks.Assigned = func(ctx context.Context, claims []exactly.Claim) error {
+		return errors.Join(assigned(ctx, claims), s.times.assign(s.Topics.Uploads.Name, claims))
 	}
+	hooks.Metadata = func(topic string, partition int32) string {
+		if topic != s.Topics.Uploads.Name {
+			return ""
+		}
+		return s.times.metadata(partition)
+	}
+	return hooks
 }
 
 // upload reads a record of the log: it stamps it, and works on it here if this
 // is the partition of its key.
 func (s *extractStage) upload(ctx goka.Context, value any) {
+	if s.trouble.met() != nil {
+		return
+	}
 	record := value.(*event.Decoded[*eventpb.Upload])
 	origin := s.ids.position(ctx)
 	appended := ctx.Timestamp().UnixMilli()
@@ -77,7 +77,12 @@ func (s *extractStage) upload(ctx goka.Context, value any) {
 
 	upload, err := admit(record, origin)
 	if refusal, ok := event.AsRefusal(err); ok {
-		s.die(ctx, death{stamp: stamp, sender: senderOf(upload), rawKey: s.keep(ctx, record.Raw), refusal: refusal})
+		key, err := s.keep(ctx, record.Raw)
+		if err != nil {
+			s.trouble.meet(err)
+			return
+		}
+		s.die(ctx, death{stamp: stamp, sender: senderOf(upload), rawKey: key, refusal: refusal})
 		return
 	}
 	if ctx.Key() == upload.UploadId && partitionOf(ctx.Key(), s.partitions) == ctx.Partition() {
@@ -91,10 +96,13 @@ func (s *extractStage) upload(ctx goka.Context, value any) {
 // its key's, through the loop to where the state of its key is.
 func (s *extractStage) rekey(ctx goka.Context, stamp *eventpb.Stamp, upload *eventpb.Upload) {
 	if inline := upload.GetInline(); len(inline) > maxLoopBytes {
+		key, err := s.keep(ctx, inline)
+		if err != nil {
+			s.trouble.meet(err)
+			return
+		}
 		sum := sha256.Sum256(inline)
-		upload.Body = &eventpb.Upload_Reference{Reference: &eventpb.Reference{
-			Key: s.keep(ctx, inline), Sha256: sum[:], Bytes: int64(len(inline)),
-		}}
+		upload.Body = &eventpb.Upload_Reference{Reference: &eventpb.Reference{Key: key, Sha256: sum[:], Bytes: int64(len(inline))}}
 	}
 	s.tally.rekeyed()
 	ctx.Loopback(upload.UploadId, &eventpb.Rekeyed{Stamp: stamp, Upload: upload})
@@ -102,6 +110,9 @@ func (s *extractStage) rekey(ctx goka.Context, stamp *eventpb.Stamp, upload *eve
 
 // rekeyed works on a record that passed the loop.
 func (s *extractStage) rekeyed(ctx goka.Context, value any) {
+	if s.trouble.met() != nil {
+		return
+	}
 	record := value.(*event.Decoded[*eventpb.Rekeyed])
 	if record.Err != nil {
 		s.foreign(ctx, record.Err)
@@ -117,14 +128,15 @@ func (s *extractStage) work(ctx goka.Context, stamp *eventpb.Stamp, upload *even
 		s.end(ctx, &eventpb.Developed{Stamp: stamp, Sender: sender, Outcome: eventpb.Outcome_OUTCOME_REPEAT})
 		return
 	}
-	ctx.SetValue(&eventpb.SeenUpload{EventTimeMs: stamp.GetEventTimeMs()})
 	started := s.Now()
 	original, err := s.extractor.Extract(context.WithoutCancel(ctx.Context()), upload)
 	took := milliseconds(s.Now().Sub(started))
+	ctx.SetValue(&eventpb.SeenUpload{EventTimeMs: stamp.GetEventTimeMs()})
 	if err != nil {
 		refusal, ok := event.AsRefusal(err)
 		if !ok {
-			ctx.Fail(err)
+			s.trouble.meet(err)
+			return
 		}
 		dead := death{stamp: stamp, sender: sender, refusal: refusal, extractMS: &took}
 		if original != nil {
@@ -176,16 +188,13 @@ func admit(record *event.Decoded[*eventpb.Upload], origin event.Position) (*even
 
 // keep stores bytes by their hash and returns the key; "" where there is
 // nothing to keep.
-func (s *extractStage) keep(ctx goka.Context, raw []byte) string {
+func (s *extractStage) keep(ctx goka.Context, raw []byte) (string, error) {
 	if len(raw) == 0 {
-		return ""
+		return "", nil
 	}
 	sum := sha256.Sum256(raw)
 	key := blob.OriginalKey(hex.EncodeToString(sum[:]))
-	if err := s.Blobs.Put(context.WithoutCancel(ctx.Context()), key, raw, "application/octet-stream"); err != nil {
-		ctx.Fail(err)
-	}
-	return key
+	return key, s.Blobs.Put(context.WithoutCancel(ctx.Context()), key, raw, "application/octet-stream")
 }
 
 // senderOf is the part of an upload that travels on.

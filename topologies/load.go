@@ -2,6 +2,7 @@ package topologies
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 	"github.com/lovoo/goka"
@@ -16,7 +17,6 @@ import (
 type loadStage struct {
 	stageBase
 	loader *load.Loader
-	ids    topicIDs
 }
 
 func newLoadStage(base stageBase) *loadStage {
@@ -33,19 +33,17 @@ func (s *loadStage) graph() *goka.GroupGraph {
 }
 
 func (s *loadStage) hooks() exactly.Hooks {
-	return exactly.Hooks{
-		Assigned: func(ctx context.Context, claims []exactly.Claim) error {
-			s.tally.drop()
-			s.ids.assign(claims)
-			held := make([]load.Partition, 0, len(claims))
-			for _, claim := range claims {
-				held = append(held, load.Partition{TopicID: uuid.UUID(claim.TopicID), Partition: claim.Partition})
-			}
-			return s.loader.Assigned(ctx, held)
-		},
-		BeforeCommit: s.loader.Flush,
-		Committed:    s.tally.commit,
+	hooks := s.baseHooks()
+	assigned := hooks.Assigned
+	hooks.Assigned = func(ctx context.Context, claims []exactly.Claim) error {
+		held := make([]load.Partition, 0, len(claims))
+		for _, claim := range claims {
+			held = append(held, load.Partition{TopicID: uuid.UUID(claim.TopicID), Partition: claim.Partition})
+		}
+		return errors.Join(assigned(ctx, claims), s.loader.Assigned(ctx, held))
 	}
+	hooks.BeforeCommit = s.loader.Flush
+	return hooks
 }
 
 func (s *loadStage) developed(ctx goka.Context, value any) {

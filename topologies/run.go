@@ -108,4 +108,3 @@ func (r *Runner) Ready() bool {
 	}
 	return true
 }
-

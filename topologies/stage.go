@@ -1,6 +1,8 @@
 package topologies
 
 import (
+	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/lovoo/goka"
@@ -23,6 +25,40 @@ type stageBase struct {
 	// partitions is the partition count of every topic of the deployment.
 	partitions int
 	tally      *tally
+	ids        topicIDs
+	trouble    trouble
+}
+
+// baseHooks tie what the stages share to the transaction.
+func (s *stageBase) baseHooks() exactly.Hooks {
+	return exactly.Hooks{
+		Assigned: func(_ context.Context, claims []exactly.Claim) error {
+			s.tally.drop()
+			s.trouble.clear()
+			s.ids.assign(claims)
+			return nil
+		},
+		BeforeCommit: func(context.Context) error { return s.trouble.met() },
+		Committed:    s.tally.commit,
+	}
+}
+
+// trouble is the first operating error that a callback of the transaction met:
+// the blob store is down, say. Failing the callback would end the processor for
+// good; trouble aborts the transaction, and its records are read again.
+type trouble struct {
+	err atomic.Pointer[error]
+}
+
+func (t *trouble) meet(err error) { t.err.CompareAndSwap(nil, &err) }
+
+func (t *trouble) clear() { t.err.Store(nil) }
+
+func (t *trouble) met() error {
+	if err := t.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // partitionOf is the partition of a key by Kafka's own partitioner.

@@ -39,14 +39,14 @@ func (s *transformStage) graph() *goka.GroupGraph {
 }
 
 func (s *transformStage) hooks() exactly.Hooks {
-	return exactly.Hooks{
-		Assigned:  func(context.Context, []exactly.Claim) error { s.tally.drop(); return nil },
-		Committed: s.tally.commit,
-	}
+	return s.baseHooks()
 }
 
 // photo decides between an original and a duplicate, and ends the upload's way.
 func (s *transformStage) photo(ctx goka.Context, value any) {
+	if s.trouble.met() != nil {
+		return
+	}
 	record := value.(*event.Decoded[*eventpb.Photo])
 	if record.Err != nil {
 		s.foreign(ctx, record.Err)
@@ -60,7 +60,8 @@ func (s *transformStage) photo(ctx goka.Context, value any) {
 	if first != nil {
 		confirmed, err := s.confirmed(detached, first)
 		if err != nil {
-			ctx.Fail(err)
+			s.trouble.meet(err)
+			return
 		}
 		if confirmed {
 			s.develop(ctx, photo, first, started)
@@ -77,7 +78,8 @@ func (s *transformStage) photo(ctx goka.Context, value any) {
 		return
 	}
 	if err != nil {
-		ctx.Fail(err)
+		s.trouble.meet(err)
+		return
 	}
 	if first != nil { // Seen before, but its renditions were gone: the first sighting stays the first.
 		sighting.UploadId, sighting.EventTimeMs, sighting.Origin = first.UploadId, first.EventTimeMs, first.Origin

@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -172,7 +174,9 @@ func (d *Deployment) Close() error {
 // Work says how a process runs the stages.
 type Work struct {
 	StateDir string
-	// Instance is unique among the running instances; "" makes one up.
+	// Instance is unique among the running instances and stays over restarts,
+	// which fence what a dead predecessor left open; "" takes the one that the
+	// state directory holds.
 	Instance       string
 	Specs          []pixel.Spec
 	DecodeBudget   time.Duration
@@ -185,17 +189,55 @@ type Work struct {
 
 // Runner makes the runner of the deployment's stages.
 func (d *Deployment) Runner(w Work) (*topologies.Runner, error) {
+	w.StateDir = filepath.Join(w.StateDir, d.Name)
 	if w.Instance == "" {
-		w.Instance = fmt.Sprintf("%08x", rand.Uint32())
+		instance, err := instanceOf(w.StateDir)
+		if err != nil {
+			return nil, err
+		}
+		w.Instance = instance
 	}
 	return topologies.NewRunner(topologies.Config{
 		Deployment: d.Name, Topics: d.Topics, Codecs: d.Codecs,
 		Brokers: d.Kafka.Brokers, KafkaOptions: d.Kafka.Options, CreateTopics: d.CreateTopics,
 		Blobs: d.Blobs, ClickHouse: d.ClickHouse, Specs: w.Specs, Limits: extract.DefaultLimits(),
 		DecodeBudget: w.DecodeBudget, RenderMemory: w.RenderMemory,
-		StateDir: filepath.Join(w.StateDir, d.Name), Instance: w.Instance,
+		StateDir: w.StateDir, Instance: w.Instance,
 		CommitInterval: w.CommitInterval, LoadLinger: w.LoadLinger, Metrics: w.Metrics, Log: d.Log,
 	}, w.Stages...)
+}
+
+// instanceOf reads the instance id of a state directory, or gives it one.
+func instanceOf(dir string) (string, error) {
+	path := filepath.Join(dir, "instance")
+	data, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(data)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("deployment: read instance id: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", fmt.Errorf("deployment: make state directory: %w", err)
+	}
+	id := uuid.NewString()[:8]
+	// A link fails where another process was first, so that both take its id
+	// and one of them meets the lock.
+	draft := path + "." + id
+	if err := os.WriteFile(draft, []byte(id+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("deployment: write instance id: %w", err)
+	}
+	err = os.Link(draft, path)
+	if err := os.Remove(draft); err != nil {
+		return "", fmt.Errorf("deployment: write instance id: %w", err)
+	}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return instanceOf(dir)
+	case err != nil:
+		return "", fmt.Errorf("deployment: write instance id: %w", err)
+	}
+	return id, nil
 }
 
 // Producer makes a client that produces as the contract asks: acks from all

@@ -19,6 +19,35 @@ func Codecs(ctx context.Context, registry, password string, topics event.Topics)
 	if registry == "" {
 		return codecs, nil
 	}
+	client, err := registryClient(registry, password)
+	if err != nil {
+		return nil, err
+	}
+	r := &registration{ctx: ctx, client: client}
+	codecs.Upload = codecs.Upload.Framed(r.value(topics.Uploads.Name, "upload.proto"))
+	codecs.Photo = codecs.Photo.Framed(r.value(topics.Photos.Name, "photo.proto"))
+	codecs.Developed = codecs.Developed.Framed(r.value(topics.Developed.Name, "developed.proto"))
+	codecs.DeadLetter = codecs.DeadLetter.Framed(r.value(topics.DeadLetters.Name, "dead_letter.proto"))
+	if r.err != nil {
+		return nil, fmt.Errorf("servers: register schemas: %w", r.err)
+	}
+	return codecs, nil
+}
+
+// CheckRegistry asks a registry for the types it supports.
+func CheckRegistry(ctx context.Context, registry, password string) error {
+	client, err := registryClient(registry, password)
+	if err != nil {
+		return err
+	}
+	if _, err := client.SupportedTypes(ctx); err != nil {
+		return fmt.Errorf("servers: the registry does not answer: %w", err)
+	}
+	return nil
+}
+
+// registryClient reads a registry's URL: http(s)://user@host:port.
+func registryClient(registry, password string) (*sr.Client, error) {
 	u, err := url.Parse(registry)
 	if err != nil {
 		return nil, fmt.Errorf("servers: registry address: %w", redactURLError(err))
@@ -35,15 +64,7 @@ func Codecs(ctx context.Context, registry, password string, topics event.Topics)
 	if err != nil {
 		return nil, fmt.Errorf("servers: registry client: %w", err)
 	}
-	r := &registration{ctx: ctx, client: client}
-	codecs.Upload = codecs.Upload.Framed(r.value(topics.Uploads.Name, "upload.proto"))
-	codecs.Photo = codecs.Photo.Framed(r.value(topics.Photos.Name, "photo.proto"))
-	codecs.Developed = codecs.Developed.Framed(r.value(topics.Developed.Name, "developed.proto"))
-	codecs.DeadLetter = codecs.DeadLetter.Framed(r.value(topics.DeadLetters.Name, "dead_letter.proto"))
-	if r.err != nil {
-		return nil, fmt.Errorf("servers: register schemas at %s: %w", u, r.err)
-	}
-	return codecs, nil
+	return client, nil
 }
 
 // registration registers schema files with what they import, and keeps the

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/internal/deployment"
+	"github.com/tintype/tintype/internal/lifecycle"
+	"github.com/tintype/tintype/topologies"
+	"github.com/tintype/tintype/transform/pixel"
+)
+
+// workFlags say how a process runs the stages; demo, run and bench share them.
+type workFlags struct {
+	Sizes          string        `help:"Renditions to make: [NAME=]SIZE:fit or WIDTHxHEIGHT:fill, by commas." default:"1024:fit,512:fit,128x128:fill"`
+	DecodeBudget   time.Duration `help:"How long one photo may take to render; it dies with reason decode_budget after that." default:"5s"`
+	RenderMemory   int64         `help:"Bytes that all renders of the process hold at most." default:"268435456"`
+	CommitInterval time.Duration `help:"Longest time that a transaction gathers." default:"100ms"`
+	LoadLinger     time.Duration `help:"How long the loader gathers rows for an insert." default:"100ms"`
+}
+
+// work turns the flags into what a runner takes.
+func (f workFlags) work(stateDir string, metrics *topologies.Metrics) (deployment.Work, error) {
+	specs, err := pixel.ParseSpecs(f.Sizes)
+	if err != nil {
+		return deployment.Work{}, &usageError{err}
+	}
+	return deployment.Work{
+		StateDir: stateDir, Specs: specs, DecodeBudget: f.DecodeBudget, RenderMemory: f.RenderMemory,
+		CommitInterval: f.CommitInterval, LoadLinger: f.LoadLinger, Metrics: metrics,
+	}, nil
+}
+
+// faceFlags are the HTTP face of a worker.
+type faceFlags struct {
+	HTTPListen string `help:"Address of /metrics, /healthz and /readyz; port 0 takes a free one. The default takes a free one when it is in use." default:"${http_listen}" placeholder:"ADDRESS"`
+}
+
+// serve starts the face of a deployment's runner.
+func (f faceFlags) serve(ctx context.Context, d *deployment.Deployment, runner *topologies.Runner, metrics *topologies.Metrics, log *slog.Logger) (string, func(), error) {
+	admin, err := d.Kafka.Admin()
+	if err != nil {
+		return "", nil, err
+	}
+	registry := prometheus.NewRegistry()
+	metrics.Register(registry)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&lifecycle.Lag{Admin: admin, Groups: runner.Groups()}, runner)
+	face := lifecycle.Face{
+		Listen: f.HTTPListen, Fallback: f.HTTPListen == flagDefaults()["http_listen"], Metrics: registry, Ready: runner.Ready, Log: log,
+	}
+	address, wait, err := face.Serve(ctx)
+	if err != nil {
+		admin.Close()
+		return "", nil, &setupError{err}
+	}
+	return address, func() { wait(); admin.Close() }, nil
+}
+
+// runCommand runs stages until a signal.
+type runCommand struct {
+	deploymentFlags
+	workFlags
+	faceFlags
+	Only     []string `help:"Stages to run: extract, transform, load; all without it." placeholder:"STAGE"`
+	StateDir string   `help:"Folder for tables and the instance id; one process a folder." default:"${state}" type:"path"`
+}
+
+// Help shows examples.
+func (runCommand) Help() string {
+	return "Examples:\n  tintype run\n  tintype run --only extract,transform --kafka kafka+tls://me@broker:9093?sasl=scram-sha-512\n\n" +
+		"The stages run until SIGTERM or SIGINT; then they finish what is in hand, commit, and leave their groups. " +
+		"Run more processes, each with its own --state-dir, to share the partitions."
+}
+
+// Run implements the command.
+func (c *runCommand) Run(e *env) error {
+	softMemoryLimit()
+	log := e.logger()
+	d, err := c.open(e.ctx, log)
+	if err != nil {
+		return err
+	}
+	metrics := topologies.NewMetrics()
+	work, err := c.work(c.StateDir, metrics)
+	if err != nil {
+		return errors.Join(err, d.Close())
+	}
+	for _, name := range c.Only {
+		work.Stages = append(work.Stages, event.Stage(name))
+	}
+	runner, err := d.Runner(work)
+	if err != nil {
+		return errors.Join(&usageError{err}, d.Close())
+	}
+	address, wait, err := c.serve(e.ctx, d, runner, metrics, log)
+	if err != nil {
+		return errors.Join(err, d.Close())
+	}
+	defer wait()
+	log.Info("stages started", "deployment", d.Name, "stages", fmt.Sprint(runner.Groups()), "partitions", d.PartitionCount,
+		"metrics", "http://"+address+"/metrics")
+	err = runner.Run(e.ctx, d.PartitionCount)
+	log.Info("stages ended", "drained", err == nil)
+	return errors.Join(err, d.Close())
+}
