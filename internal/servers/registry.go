@@ -34,13 +34,13 @@ func Codecs(ctx context.Context, registry, password string, topics event.Topics)
 	return codecs, nil
 }
 
-// CheckRegistry asks a registry for the types it supports.
+// CheckRegistry asks a registry for its subjects.
 func CheckRegistry(ctx context.Context, registry, password string) error {
 	client, err := registryClient(registry, password)
 	if err != nil {
 		return err
 	}
-	if _, err := client.SupportedTypes(ctx); err != nil {
+	if _, err := client.Subjects(ctx); err != nil {
 		return fmt.Errorf("servers: the registry does not answer: %w", err)
 	}
 	return nil
