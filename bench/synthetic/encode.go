@@ -1,0 +1,69 @@
+package synthetic
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"image/jpeg"
+	"image/png"
+)
+
+// encode writes a picture with its EXIF, which may be nil.
+func encode(m *image.YCbCr, format string, quality int, e *Exif) []byte {
+	var b bytes.Buffer
+	var err error
+	if format == "png" {
+		encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+		err = encoder.Encode(&b, rgb(m))
+	} else {
+		err = jpeg.Encode(&b, m, &jpeg.Options{Quality: quality})
+	}
+	if err != nil {
+		// A buffer takes every write, and the sizes are this package's own.
+		panic(fmt.Sprintf("synthetic: encode %s: %v", format, err))
+	}
+	if e == nil {
+		return b.Bytes()
+	}
+	body := e.tiff(m.Rect.Dx(), m.Rect.Dy())
+	if format == "png" {
+		const header = 8 + 12 + 13 // The signature and the chunk IHDR.
+		return splice(b.Bytes(), header, chunk("eXIf", body))
+	}
+	const soi = 2
+	return splice(b.Bytes(), soi, app1(append([]byte("Exif\x00\x00"), body...)))
+}
+
+// splice puts a part into data at an offset.
+func splice(data []byte, at int, part []byte) []byte {
+	out := make([]byte, 0, len(data)+len(part))
+	out = append(out, data[:at]...)
+	out = append(out, part...)
+	return append(out, data[at:]...)
+}
+
+// app1 is a JPEG segment, whose length counts its own two bytes.
+func app1(body []byte) []byte {
+	b := binary.BigEndian.AppendUint16([]byte{0xff, 0xe1}, uint16(2+len(body)))
+	return append(b, body...)
+}
+
+// chunk is a PNG chunk.
+func chunk(name string, body []byte) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	b = append(append(b, name...), body...)
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
+}
+
+// rgb converts a picture to the pixels that PNG holds.
+func rgb(m *image.YCbCr) *image.RGBA {
+	out := image.NewRGBA(m.Rect)
+	for y := range m.Rect.Dy() {
+		for x := range m.Rect.Dx() {
+			out.Set(x, y, m.YCbCrAt(x, y))
+		}
+	}
+	return out
+}
