@@ -90,25 +90,37 @@ func (g *Generator) originalOf(i int) int {
 	return i
 }
 
+// Sender tells the name and the uploader of photo i, without painting it.
+func (g *Generator) Sender(i int) (name, uploader string) {
+	p, _ := g.draw(g.originalOf(i))
+	return g.sender(i, p.Format)
+}
+
+func (g *Generator) sender(i int, format string) (name, uploader string) {
+	r := g.random(streamSender, i)
+	uploader = pick(r, uploaders)
+	return fmt.Sprintf("%s%05d.%s", pick(r, prefixes), i, pick(r, extensions[format])), uploader
+}
+
 // Photo makes photo i, counted from 0. It panics on a negative index.
 func (g *Generator) Photo(i int) Photo {
 	if i < 0 {
 		panic(fmt.Sprintf("synthetic: photo %d: an index is never negative", i))
 	}
 	original := g.originalOf(i)
-	p := g.original(original)
+	p, quality := g.draw(original)
+	scene := newScene(g.random(streamScene, original), g.options.Small)
+	p.Data = encode(scene.paint(p.Width, p.Height, p.Orientation), p.Format, quality, p.Exif)
 	p.DuplicateOf = -1
 	if original != i {
 		p.DuplicateOf = original
 	}
-	sender := g.random(streamSender, i)
-	p.Uploader = pick(sender, uploaders)
-	p.Name = fmt.Sprintf("%s%05d.%s", pick(sender, prefixes), i, pick(sender, extensions[p.Format]))
+	p.Name, p.Uploader = g.sender(i, p.Format)
 	return p
 }
 
-// original draws and encodes an original; who sends it is decided elsewhere.
-func (g *Generator) original(i int) Photo {
+// draw decides all of an original but its pixels, its name and its sender.
+func (g *Generator) draw(i int) (p Photo, quality int) {
 	r := g.random(streamPhoto, i)
 	size := pickWeighted(r, photoSizes)
 	if g.options.Small {
@@ -120,7 +132,7 @@ func (g *Generator) original(i int) Photo {
 	if r.Float64() < 0.3 {
 		width, height = height, width
 	}
-	p := Photo{Format: "jpeg", Width: width, Height: height, Orientation: 1}
+	p = Photo{Format: "jpeg", Width: width, Height: height, Orientation: 1}
 	if png {
 		p.Format = "png"
 	}
@@ -128,10 +140,7 @@ func (g *Generator) original(i int) Photo {
 		p.Exif = randomExif(r, !png)
 		p.Orientation = p.Exif.Orientation
 	}
-	quality := 75 + r.IntN(15)
-	scene := newScene(g.random(streamScene, i), g.options.Small)
-	p.Data = encode(scene.paint(p.Width, p.Height, p.Orientation), p.Format, quality, p.Exif)
-	return p
+	return p, 75 + r.IntN(15)
 }
 
 // size is a photo's size with its weight among all sizes.

@@ -49,6 +49,9 @@ func TestDuplicatesAreEarlierOriginals(t *testing.T) {
 			t.Errorf("the name %s comes twice", p.Name)
 		}
 		names[p.Name] = true
+		if name, uploader := g.Sender(i); name != p.Name || uploader != p.Uploader {
+			t.Errorf("photo %d is sent as %s by %s, Sender says %s by %s", i, p.Name, p.Uploader, name, uploader)
+		}
 		first, seen := indexOf[sha256.Sum256(p.Data)]
 		switch {
 		case seen && p.DuplicateOf != first:

@@ -1,0 +1,435 @@
+package produce
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/tintype/tintype/bench/synthetic"
+	"github.com/tintype/tintype/blob"
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/event/eventpb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	topic      = "uploads"
+	partitions = 3
+)
+
+// bench is a broker, a blob store, and what was heard of a run.
+type bench struct {
+	cluster *kfake.Cluster
+	config  Config
+	acked   []Acked
+	failed  []Failed
+}
+
+func newBench(t *testing.T, more ...kgo.Opt) *bench {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic),
+		kfake.BrokerConfigs(map[string]string{"message.max.bytes": fmt.Sprint(event.MaxUploadRecordBytes)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	blobs, err := blob.Open(t.Context(), "mem://")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := blobs.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &bench{cluster: cluster}
+	b.config = Config{
+		Client: b.client(t, append(ClientOptions(), more...)...), Topic: topic, Codec: event.NewCodecs().Upload, Blobs: blobs,
+		Uploader: "tester", Now: func() time.Time { return time.UnixMilli(1_700_000_000_123) },
+		OnAck:  func(a Acked) { b.acked = append(b.acked, a) },
+		OnFail: func(f Failed) { b.failed = append(b.failed, f) },
+	}
+	return b
+}
+
+func (b *bench) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// run runs with a deadline and expects no error.
+func (b *bench) run(t *testing.T, source Source) Summary {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	summary, err := Run(ctx, b.config, source)
+	if err != nil {
+		t.Fatalf("run: %v (%+v)", err, b.failed)
+	}
+	return summary
+}
+
+// sent is an upload as a consumer finds it.
+type sent struct {
+	*eventpb.Upload
+	record *kgo.Record
+}
+
+// consume reads n uploads, by upload id.
+func (b *bench) consume(t *testing.T, n int) map[string][]sent {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	client := b.client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	found := map[string][]sent{}
+	for n > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("consume: %d more to come: %v", n, err)
+		}
+		fetches.EachRecord(func(record *kgo.Record) {
+			decoded := b.config.Codec.Read(record.Value)
+			if decoded.Err != nil {
+				t.Fatal(decoded.Err)
+			}
+			found[decoded.Message.UploadId] = append(found[decoded.Message.UploadId], sent{decoded.Message, record})
+			n--
+		})
+	}
+	return found
+}
+
+func item(name string, data []byte) Item {
+	return Item{Name: name, Open: func() ([]byte, error) { return data, nil }}
+}
+
+// items is a source of items without errors.
+func items(all ...Item) Source {
+	return func(yield func(Item, error) bool) {
+		for _, i := range all {
+			if !yield(i, nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestSmallPhotosTravelInlineAndLargeOnesByReference(t *testing.T) {
+	b := newBench(t)
+	b.config.InlineLimit = 100
+	small, large := bytes.Repeat([]byte{1}, 100), bytes.Repeat([]byte{2}, 101)
+	claimed := item("dir/claimed.jpg", small)
+	claimed.UploadID, claimed.Uploader, claimed.UploadedAt = "given", "someone", time.UnixMilli(1_600_000_000_000)
+	summary := b.run(t, items(item("dir/small.jpg", small), item("large.jpg", large), item("empty.jpg", nil), claimed, item("bad\xff.jpg", small)))
+	if summary.Acked != 5 || summary.Failed != 0 || summary.Unknown != 0 || summary.Bytes != 401 {
+		t.Errorf("summary %+v", summary)
+	}
+	found := b.consume(t, 5)
+	for _, a := range b.acked {
+		if len(found[a.UploadID]) != 1 {
+			t.Fatalf("%s: %d records", a.File, len(found[a.UploadID]))
+		}
+		u := found[a.UploadID][0]
+		if u.record.Partition != a.Partition || u.record.Offset != a.Offset || string(u.record.Key) != a.UploadID {
+			t.Errorf("%s: acknowledged at %d/%d, stands at %d/%d with key %q", a.File, a.Partition, a.Offset, u.record.Partition, u.record.Offset, u.record.Key)
+		}
+		switch a.File {
+		case "dir/small.jpg":
+			id, err := uuid.Parse(a.UploadID)
+			if err != nil || id.Version() != 7 {
+				t.Errorf("upload id %q is no UUIDv7", a.UploadID)
+			}
+			if u.Filename != "small.jpg" || u.Uploader != "tester" || u.GetUploadedAtMs() != 1_700_000_000_123 || !bytes.Equal(u.GetInline(), small) || a.Carry != CarryInline {
+				t.Errorf("small photo: %v", u.Upload)
+			}
+		case "large.jpg":
+			sum := sha256.Sum256(large)
+			ref := u.GetReference()
+			if ref.GetKey() != blob.OriginalKey(hex.EncodeToString(sum[:])) || !bytes.Equal(ref.GetSha256(), sum[:]) || ref.GetBytes() != 101 || a.Carry != CarryReference {
+				t.Errorf("large photo: %v", u.Upload)
+			}
+			stored, err := b.config.Blobs.Get(t.Context(), ref.GetKey(), 1000)
+			if err != nil || !bytes.Equal(stored, large) {
+				t.Errorf("blob of the large photo: %d bytes, %v", len(stored), err)
+			}
+		case "empty.jpg":
+			if body, ok := u.Body.(*eventpb.Upload_Inline); !ok || len(body.Inline) != 0 {
+				t.Errorf("empty photo: body %T, want inline of no bytes", u.Body)
+			}
+		case "dir/claimed.jpg":
+			if u.UploadId != "given" || u.Uploader != "someone" || u.GetUploadedAtMs() != 1_600_000_000_000 {
+				t.Errorf("photo with claims: %v", u.Upload)
+			}
+		default:
+			if u.Filename != "bad\ufffd.jpg" {
+				t.Errorf("filename %q", u.Filename)
+			}
+		}
+	}
+}
+
+func TestUploadsKeepTheOrderOfTheSource(t *testing.T) {
+	b := newBench(t)
+	b.config.Workers, b.config.MaxInFlight, b.config.MaxBytes = 4, 3, 2000
+	b.config.Repeat = 2
+	b.config.UploadIDs = func(n int) string { return fmt.Sprintf("P-%d", n) }
+	const n = 100
+	bad := errors.New("bad")
+	summary := b.run(t, func(yield func(Item, error) bool) {
+		for i := range n {
+			var err error
+			if i == 50 {
+				err = bad
+			}
+			if !yield(item(fmt.Sprint(i), make([]byte, 900+i)), err) {
+				return
+			}
+		}
+	})
+	if summary.Acked != 2*n-2 || summary.Failed != 1 || len(b.failed) != 1 || !errors.Is(b.failed[0].Err, bad) || b.failed[0].File != "50" {
+		t.Fatalf("summary %+v, failed %+v", summary, b.failed)
+	}
+	for id, all := range b.consume(t, 2*n-2) {
+		if len(all) != 1 {
+			t.Errorf("%s was sent %d times", id, len(all))
+		}
+	}
+	last := map[int32]int{}
+	for _, a := range b.acked {
+		var sequence int
+		if _, err := fmt.Sscanf(a.UploadID, "P-%d", &sequence); err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprint(sequence / 2); a.File != want {
+			t.Errorf("%s belongs to file %s, want %s", a.UploadID, a.File, want)
+		}
+		if before, ok := last[a.Partition]; ok && before > sequence {
+			t.Errorf("partition %d holds %d before %d", a.Partition, before, sequence)
+		}
+		last[a.Partition] = sequence
+	}
+}
+
+func TestAnItemsOwnIDIsRepeated(t *testing.T) {
+	b := newBench(t)
+	b.config.Repeat = 3
+	own := item("a.jpg", []byte("a"))
+	own.UploadID = "mine"
+	b.run(t, items(own))
+	if found := b.consume(t, 3); len(found["mine"]) != 3 {
+		t.Errorf("found %v, want the id three times", found)
+	}
+}
+
+// TestPartitionsAreKafkasOwn holds the partitions to the vectors of Kafka's
+// own test of murmur2 (UtilsTest).
+func TestPartitionsAreKafkasOwn(t *testing.T) {
+	b := newBench(t)
+	vectors := map[string]int32{"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536, "abc": 479470107}
+	var all []Item
+	for id := range vectors {
+		photo := item("a.jpg", nil)
+		photo.UploadID = id
+		all = append(all, photo)
+	}
+	b.run(t, items(all...))
+	for _, a := range b.acked {
+		if want := vectors[a.UploadID] & 0x7fffffff % partitions; a.Partition != want {
+			t.Errorf("%s: on partition %d, want %d", a.UploadID, a.Partition, want)
+		}
+	}
+}
+
+func TestSyntheticPhotosArriveAsGenerated(t *testing.T) {
+	b := newBench(t)
+	g := synthetic.New(synthetic.Options{Seed: 4, Small: true})
+	const n = 20
+	summary := b.run(t, Synthetic(g, n))
+	if summary.Acked != n {
+		t.Fatalf("summary %+v", summary)
+	}
+	byName := map[string]*eventpb.Upload{}
+	for _, all := range b.consume(t, n) {
+		byName[all[0].Filename] = all[0].Upload
+	}
+	for i := range n {
+		p := g.Photo(i)
+		u := byName[p.Name]
+		if u.GetUploader() != p.Uploader || !bytes.Equal(u.GetInline(), p.Data) {
+			t.Errorf("photo %d: sent by %q with %d bytes, want %q, %d", i, u.GetUploader(), len(u.GetInline()), p.Uploader, len(p.Data))
+		}
+	}
+}
+
+func TestTooLargeForOneRecord(t *testing.T) {
+	b := newBench(t)
+	huge := item("huge.tiff", make([]byte, event.MaxUploadRecordBytes))
+	b.config.Carry = CarryInline
+	summary := b.run(t, items(huge, item("small.jpg", []byte("s"))))
+	if summary.Acked != 1 || summary.Failed != 1 || !strings.Contains(b.failed[0].Err.Error(), "--carry reference") || b.failed[0].File != "huge.tiff" {
+		t.Errorf("inline: %+v, %+v", summary, b.failed)
+	}
+	b.config.Carry, b.config.InlineLimit = CarryAuto, 1<<40
+	b.acked = nil
+	if b.run(t, items(huge)); len(b.acked) != 1 || b.acked[0].Carry != CarryReference {
+		t.Errorf("auto: %+v", b.acked)
+	}
+}
+
+// TestTheBrokersOwnLimit has a broker that takes less than the client believes.
+func TestTheBrokersOwnLimit(t *testing.T) {
+	b := newBench(t)
+	b.refuse(t, kerr.MessageTooLarge.Code)
+	b.config.Carry = CarryInline
+	summary := b.run(t, items(item("a.jpg", []byte("a"))))
+	if summary.Failed != 1 || !errors.Is(b.failed[0].Err, kerr.MessageTooLarge) || !strings.Contains(b.failed[0].Err.Error(), "--carry reference") {
+		t.Errorf("%+v, %+v", summary, b.failed)
+	}
+}
+
+// refuse has the broker answer every produce request with an error.
+func (b *bench) refuse(t *testing.T, code int16) {
+	t.Helper()
+	b.cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		r := request.(*kmsg.ProduceRequest)
+		response := r.ResponseKind().(*kmsg.ProduceResponse)
+		for _, asked := range r.Topics {
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic, topic.TopicID = asked.Topic, asked.TopicID
+			for _, p := range asked.Partitions {
+				partition := kmsg.NewProduceResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			response.Topics = append(response.Topics, topic)
+		}
+		return response, nil, true
+	})
+}
+
+func TestARefusalOfTheBrokersEndsTheRun(t *testing.T) {
+	b := newBench(t)
+	b.refuse(t, kerr.TopicAuthorizationFailed.Code)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	endless := func(yield func(Item, error) bool) {
+		for yield(item("a.jpg", []byte("a")), nil) {
+		}
+	}
+	summary, err := Run(ctx, b.config, endless)
+	if !errors.Is(err, kerr.TopicAuthorizationFailed) || summary.Acked != 0 || summary.Failed == 0 {
+		t.Errorf("run: %v, %+v", err, summary)
+	}
+}
+
+func TestSilentBrokersEndTheRun(t *testing.T) {
+	b := newBench(t)
+	release := make(chan struct{})
+	defer close(release)
+	b.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		b.cluster.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	b.config.AckTimeout = 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	summary, err := Run(ctx, b.config, items(item("a.jpg", []byte("a"))))
+	if !errors.Is(err, errSilent) || summary.Unknown != 1 || summary.Acked != 0 {
+		t.Errorf("run: %v, %+v", err, summary)
+	}
+}
+
+func TestTheEndOfTheContextFinishesWhatIsInFlight(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	enough := errors.New("enough")
+	b.config.OnAck = func(a Acked) {
+		if b.acked = append(b.acked, a); len(b.acked) == 5 {
+			cancel(enough)
+		}
+	}
+	endless := func(yield func(Item, error) bool) {
+		for yield(item("a.jpg", []byte("a")), nil) {
+		}
+	}
+	summary, err := Run(ctx, b.config, endless)
+	if !errors.Is(err, enough) || summary.Acked != len(b.acked) || summary.Acked < 5 || summary.Failed != 0 || summary.Unknown != 0 {
+		t.Errorf("run: %v, %+v, %d acknowledged", err, summary, len(b.acked))
+	}
+	b.consume(t, summary.Acked)
+}
+
+func TestConfigurationIsChecked(t *testing.T) {
+	b := newBench(t)
+	good := b.config
+	for name, change := range map[string]func(*Config){
+		"no client":       func(c *Config) { c.Client = nil },
+		"carry":           func(c *Config) { c.Carry = "pigeon" },
+		"no blobs":        func(c *Config) { c.Carry, c.Blobs = CarryReference, nil },
+		"negative rate":   func(c *Config) { c.Rate = -1 },
+		"not idempotent":  func(c *Config) { c.Client = b.client(t, kgo.DisableIdempotentWrite()) },
+		"too few to acks": func(c *Config) { c.Client = b.client(t, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite()) },
+	} {
+		c := good
+		change(&c)
+		if _, err := Run(t.Context(), c, items()); err == nil || !strings.Contains(err.Error(), "produce: configure") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if summary := b.run(t, items()); summary.Acked+summary.Failed != 0 {
+		t.Errorf("an empty source: %+v", summary)
+	}
+}
+
+func TestAutoWithoutBlobsFailsTheLargeOnes(t *testing.T) {
+	b := newBench(t)
+	b.config.Blobs, b.config.InlineLimit = nil, 3
+	summary := b.run(t, items(item("large.jpg", []byte("large")), item("ok.jpg", []byte("ok"))))
+	if summary.Acked != 1 || summary.Failed != 1 || !strings.Contains(b.failed[0].Err.Error(), "large.jpg") {
+		t.Errorf("%+v, %+v", summary, b.failed)
+	}
+}
+
+func TestBadUploadIDs(t *testing.T) {
+	b := newBench(t)
+	ids := []string{strings.Repeat("x", event.MaxUploadIDBytes+1), "\xff", "ok"}
+	b.config.UploadIDs = func(n int) string { return ids[n] }
+	summary := b.run(t, items(item("a", nil), item("b", nil), item("c", nil)))
+	if summary.Acked != 1 || summary.Failed != 2 || b.acked[0].UploadID != "ok" {
+		t.Errorf("%+v, %+v", summary, b.failed)
+	}
+}
+
+func TestAckedAsJSON(t *testing.T) {
+	line, err := json.Marshal(Acked{
+		UploadID: "id", Partition: 2, Offset: 40, File: "a/b.jpg", Bytes: 3, Carry: CarryInline,
+		UploadedAt: time.UnixMilli(1_700_000_000_123).UTC(), SentAt: time.Now(),
+	})
+	const want = `{"upload_id":"id","partition":2,"offset":40,"file":"a/b.jpg","bytes":3,"carry":"inline","uploaded_at":"2023-11-14T22:13:20.123Z"}`
+	if err != nil || string(line) != want {
+		t.Errorf("got %s (%v)\nwant %s", line, err, want)
+	}
+}
