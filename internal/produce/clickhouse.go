@@ -14,7 +14,7 @@ import (
 // the dead too.
 func InClickHouse(conn driver.Conn, topicID uuid.UUID) Lookup {
 	return func(ctx context.Context, ranges []Range, found func(partition int32, offset int64)) error {
-		rows, err := conn.Query(ctx, lookupSQL(ranges), topicID)
+		rows, err := conn.Query(ctx, lookupSQL(topicID, ranges))
 		if err != nil {
 			return fmt.Errorf("produce: look for uploads: %w", err)
 		}
@@ -34,11 +34,10 @@ func InClickHouse(conn driver.Conn, topicID uuid.UUID) Lookup {
 	}
 }
 
-// lookupSQL selects the origins that lie in the ranges, of the topic that is
-// bound to it.
-func lookupSQL(ranges []Range) string {
+// lookupSQL selects the origins that lie in the ranges.
+func lookupSQL(topicID uuid.UUID, ranges []Range) string {
 	var b strings.Builder
-	b.WriteString("SELECT toInt32(src_partition), toInt64(src_offset) FROM uploads WHERE src_topic_id = ? AND (")
+	fmt.Fprintf(&b, "SELECT toInt32(src_partition), toInt64(src_offset) FROM uploads WHERE src_topic_id = '%s' AND (", topicID)
 	for i, r := range ranges {
 		if i > 0 {
 			b.WriteString(" OR ")

@@ -58,8 +58,8 @@ type Config struct {
 	UploadIDs func(n int) string
 	// MaxInFlight bounds the uploads that wait for their acknowledgement; 0: 64.
 	MaxInFlight int
-	// MaxBytes bounds the bytes of photos held in memory, but for a single photo
-	// that is longer; 0: 64 MiB.
+	// MaxBytes bounds the bytes of photos read and not sent yet, and those of
+	// records in flight, but for a single photo that is longer; 0: 64 MiB.
 	MaxBytes int64
 	// Workers bounds the photos that are read or put into the blob store at one
 	// time; 0: one a processor.
@@ -86,6 +86,12 @@ func ClientOptions() []kgo.Opt {
 		kgo.ProducerBatchMaxBytes(event.MaxUploadRecordBytes),
 		kgo.ProducerLinger(0),
 	}
+}
+
+// PrefixedIDs gives the upload ids prefix-0, prefix-1 and so on: who sends the
+// same files under the same prefix again sends repeats.
+func PrefixedIDs(prefix string) func(n int) string {
+	return func(n int) string { return fmt.Sprintf("%s-%d", prefix, n) }
 }
 
 // withDefaults checks the configuration and fills what is left out.

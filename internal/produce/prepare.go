@@ -8,9 +8,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/tintype/tintype/blob"
 	"github.com/tintype/tintype/event"
@@ -27,7 +24,8 @@ type prepared struct {
 	reference *eventpb.Reference
 	bytes     int64
 	err       error
-	hold      *hold
+	// weight is what the item takes of the memory budget until it is sent.
+	weight int64
 }
 
 // carry tells how the item travels.
@@ -36,20 +34,6 @@ func (p *prepared) carry() Carry {
 		return CarryReference
 	}
 	return CarryInline
-}
-
-// hold is a share of the memory budget. It is given back when the last of
-// users lets go.
-type hold struct {
-	budget *semaphore.Weighted
-	weight int64
-	users  atomic.Int32
-}
-
-func (h *hold) release() {
-	if h.users.Add(-1) == 0 {
-		h.budget.Release(h.weight)
-	}
 }
 
 // unknownSize is what an item without a size counts in the memory budget.
@@ -61,20 +45,13 @@ func (r *run) prepareAll(ctx context.Context, source Source, out chan<- chan *pr
 	defer close(out)
 	n := 0
 	for item, err := range source {
-		p := &prepared{Item: item, first: n, err: err, hold: &hold{budget: r.budget}}
-		p.hold.users.Store(1)
+		p := &prepared{Item: item, first: n, err: err, weight: min(item.Size, r.MaxBytes)}
 		n += r.Repeat
-		size := item.Size
-		if size <= 0 {
-			size = unknownSize
+		if item.Size <= 0 {
+			p.weight = min(unknownSize, r.MaxBytes)
 		}
-		p.hold.weight = min(size, r.MaxBytes)
-		if r.budget.Acquire(ctx, p.hold.weight) != nil {
-			return
-		}
-		if r.workers.Acquire(ctx, 1) != nil {
-			p.hold.release()
-			return
+		if r.memory.Acquire(ctx, p.weight) != nil || r.workers.Acquire(ctx, 1) != nil {
+			return // The budget ends with the run.
 		}
 		ready := make(chan *prepared, 1)
 		go func() {
@@ -85,8 +62,6 @@ func (r *run) prepareAll(ctx context.Context, source Source, out chan<- chan *pr
 		select {
 		case out <- ready:
 		case <-ctx.Done():
-			<-ready
-			p.hold.release()
 			return
 		}
 	}

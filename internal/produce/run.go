@@ -32,8 +32,9 @@ func Run(ctx context.Context, c Config, source Source) (Summary, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r := &run{
-		Config: c, stop: stop, budget: semaphore.NewWeighted(c.MaxBytes),
-		workers: semaphore.NewWeighted(int64(c.Workers)), slots: make(chan struct{}, c.MaxInFlight), pacer: newPacer(c.Rate),
+		Config: c, stop: stop, pacer: newPacer(c.Rate), slots: make(chan struct{}, c.MaxInFlight),
+		memory: semaphore.NewWeighted(c.MaxBytes), flight: semaphore.NewWeighted(c.MaxBytes),
+		workers: semaphore.NewWeighted(int64(c.Workers)),
 	}
 	r.watchdog = time.AfterFunc(time.Hour, r.silent)
 	r.watchdog.Stop()
@@ -60,8 +61,11 @@ func Run(ctx context.Context, c Config, source Source) (Summary, error) {
 // run is one call of [Run].
 type run struct {
 	Config
-	stop   context.CancelCauseFunc
-	budget *semaphore.Weighted
+	stop context.CancelCauseFunc
+	// memory holds the bytes of photos that are not sent yet, flight those of
+	// records in flight. They are two, since a record waits for room in flight
+	// while the photos behind it hold all of memory.
+	memory, flight *semaphore.Weighted
 	// workers holds one token for each item being prepared.
 	workers *semaphore.Weighted
 	// slots holds one token for each upload in flight.
@@ -104,7 +108,7 @@ func (r *run) sendAll(ctx context.Context, items <-chan chan *prepared) error {
 			}
 			p := <-ready
 			err := r.sendItem(ctx, p)
-			p.hold.release()
+			r.memory.Release(p.weight)
 			if err != nil {
 				return err
 			}
@@ -130,14 +134,16 @@ func (r *run) sendItem(ctx context.Context, p *prepared) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		r.send(ctx, p, p.first+k)
+		if err := r.send(ctx, p, p.first+k); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // send hands upload n to the client. It owns a slot and gives it back when the
-// upload is acknowledged or failed.
-func (r *run) send(ctx context.Context, p *prepared, n int) {
+// upload is acknowledged or failed. Its error is the end of ctx.
+func (r *run) send(ctx context.Context, p *prepared, n int) error {
 	id := p.UploadID
 	if id == "" {
 		id = r.UploadIDs(n)
@@ -155,14 +161,18 @@ func (r *run) send(ctx context.Context, p *prepared, n int) {
 	if err != nil {
 		<-r.slots
 		r.fail(Failed{File: p.Name, UploadID: id, Err: err})
-		return
+		return nil
+	}
+	weight := min(int64(len(value)), r.MaxBytes)
+	if r.flight.Acquire(ctx, weight) != nil {
+		<-r.slots
+		return context.Cause(ctx)
 	}
 	r.sent()
-	p.hold.users.Add(1)
 	record := &kgo.Record{Topic: r.Topic, Key: []byte(id), Value: value}
 	// What is in flight is finished after ctx has ended.
 	r.Client.Produce(context.WithoutCancel(ctx), record, func(record *kgo.Record, err error) {
-		defer func() { p.hold.release(); <-r.slots }()
+		defer func() { r.flight.Release(weight); <-r.slots }()
 		if err != nil {
 			r.answered(nil, &Failed{File: p.Name, UploadID: id, Err: r.explain(p, err)})
 			return
@@ -172,6 +182,7 @@ func (r *run) send(ctx context.Context, p *prepared, n int) {
 			UploadedAt: uploadedAt.UTC(), SentAt: sentAt,
 		}, nil)
 	})
+	return nil
 }
 
 // encode makes the record's value, or tells why there can be none.

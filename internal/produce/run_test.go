@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,7 +194,7 @@ func TestUploadsKeepTheOrderOfTheSource(t *testing.T) {
 	b := newBench(t)
 	b.config.Workers, b.config.MaxInFlight, b.config.MaxBytes = 4, 3, 2000
 	b.config.Repeat = 2
-	b.config.UploadIDs = func(n int) string { return fmt.Sprintf("P-%d", n) }
+	b.config.UploadIDs = PrefixedIDs("P")
 	const n = 100
 	bad := errors.New("bad")
 	summary := b.run(t, func(yield func(Item, error) bool) {
@@ -382,16 +384,71 @@ func TestTheEndOfTheContextFinishesWhatIsInFlight(t *testing.T) {
 	b.consume(t, summary.Acked)
 }
 
+func TestMemoryIsBounded(t *testing.T) {
+	b := newBench(t)
+	b.config.MaxBytes, b.config.Repeat, b.config.Workers = 1000, 3, 4
+	var mu sync.Mutex
+	held := 0 // Photos that were opened and are not sent yet, as far as one can see from outside.
+	b.config.UploadIDs = func(n int) string {
+		mu.Lock()
+		defer mu.Unlock()
+		if n%3 == 2 {
+			held-- // The last upload of a photo is about to be sent.
+		}
+		return fmt.Sprint(n)
+	}
+	photo := Item{Name: "a.jpg", Size: 400, Open: func() ([]byte, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if held++; held > 3 { // Two that fit, and one that is just being sent.
+			t.Errorf("%d photos of 400 bytes are held", held)
+		}
+		return make([]byte, 400), nil
+	}}
+	longer := Item{Name: "longer.jpg", Size: 5000, Open: func() ([]byte, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		held++
+		return make([]byte, 5000), nil
+	}}
+	all := slices.Repeat([]Item{photo}, 20)
+	if summary := b.run(t, items(slices.Insert(all, 10, longer)...)); summary.Acked != 63 {
+		t.Errorf("%+v, %+v", summary, b.failed)
+	}
+}
+
+func TestASourceThatBlocksDoesNotHoldTheRun(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	b.config.OnAck = func(Acked) { cancel(enough) }
+	release, ended := make(chan struct{}), make(chan struct{})
+	summary, err := Run(ctx, b.config, func(yield func(Item, error) bool) {
+		defer close(ended)
+		if yield(item("a.jpg", nil), nil) {
+			<-release // A terminal where nobody types.
+			yield(Item{Name: "b.jpg", Open: func() ([]byte, error) { t.Error("a photo was opened after the end"); return nil, nil }}, nil)
+		}
+	})
+	if !errors.Is(err, enough) || summary.Acked != 1 || summary.Unknown != 0 {
+		t.Errorf("run: %v, %+v", err, summary)
+	}
+	close(release)
+	<-ended
+}
+
 func TestConfigurationIsChecked(t *testing.T) {
 	b := newBench(t)
 	good := b.config
 	for name, change := range map[string]func(*Config){
-		"no client":       func(c *Config) { c.Client = nil },
-		"carry":           func(c *Config) { c.Carry = "pigeon" },
-		"no blobs":        func(c *Config) { c.Carry, c.Blobs = CarryReference, nil },
-		"negative rate":   func(c *Config) { c.Rate = -1 },
-		"not idempotent":  func(c *Config) { c.Client = b.client(t, kgo.DisableIdempotentWrite()) },
-		"too few to acks": func(c *Config) { c.Client = b.client(t, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite()) },
+		"no client":      func(c *Config) { c.Client = nil },
+		"carry":          func(c *Config) { c.Carry = "pigeon" },
+		"no blobs":       func(c *Config) { c.Carry, c.Blobs = CarryReference, nil },
+		"negative rate":  func(c *Config) { c.Rate = -1 },
+		"not idempotent": func(c *Config) { c.Client = b.client(t, kgo.DisableIdempotentWrite()) },
+		"too few to acks": func(c *Config) {
+			c.Client = b.client(t, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+		},
 	} {
 		c := good
 		change(&c)
