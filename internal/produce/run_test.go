@@ -363,30 +363,49 @@ func TestSilentBrokersEndTheRun(t *testing.T) {
 	}
 }
 
+// TestTheEndOfTheContextFinishesWhatIsInFlight ends the context while the
+// broker holds back its answer to the first of ten uploads.
 func TestTheEndOfTheContextFinishesWhatIsInFlight(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	enough := errors.New("enough")
-	b.config.OnAck = func(a Acked) {
-		if b.acked = append(b.acked, a); len(b.acked) == 5 {
-			cancel(enough)
+	const n = 10
+	allSent := make(chan struct{})
+	b.config.MaxInFlight = n
+	b.config.UploadIDs = func(i int) string {
+		if i == n-1 {
+			close(allSent)
 		}
+		return fmt.Sprint(i)
 	}
+	b.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.SleepControl(func() {
+			<-allSent
+			cancel(enough)
+		})
+		return nil, nil, false
+	})
 	endless := func(yield func(Item, error) bool) {
 		for yield(item("a.jpg", []byte("a")), nil) {
 		}
 	}
 	summary, err := Run(ctx, b.config, endless)
-	if !errors.Is(err, enough) || summary.Acked != len(b.acked) || summary.Acked < 5 || summary.Failed != 0 || summary.Unknown != 0 {
-		t.Errorf("run: %v, %+v, %d acknowledged", err, summary, len(b.acked))
+	if !errors.Is(err, enough) || summary.Acked != n || summary.Failed != 0 || summary.Unknown != 0 {
+		t.Errorf("run: %v, %+v, %+v", err, summary, b.failed)
 	}
-	b.consume(t, summary.Acked)
+	b.consume(t, n)
 }
 
 func TestMemoryIsBounded(t *testing.T) {
+	t.Run("size known", func(t *testing.T) { memoryIsBounded(t, 400, 1000) })
+	t.Run("size unknown", func(t *testing.T) { memoryIsBounded(t, 0, 2*unknownSize) })
+}
+
+// memoryIsBounded sends photos of which two fit into the budget.
+func memoryIsBounded(t *testing.T, size, budget int64) {
 	b := newBench(t)
-	b.config.MaxBytes, b.config.Repeat, b.config.Workers = 1000, 3, 4
+	b.config.MaxBytes, b.config.Repeat, b.config.Workers = budget, 3, 4
 	var mu sync.Mutex
 	held := 0 // Photos that were opened and are not sent yet, as far as one can see from outside.
 	b.config.UploadIDs = func(n int) string {
@@ -397,11 +416,11 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 		return fmt.Sprint(n)
 	}
-	photo := Item{Name: "a.jpg", Size: 400, Open: func() ([]byte, error) {
+	photo := Item{Name: "a.jpg", Size: size, Open: func() ([]byte, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if held++; held > 3 { // Two that fit, and one that is just being sent.
-			t.Errorf("%d photos of 400 bytes are held", held)
+			t.Errorf("%d photos are held", held)
 		}
 		return make([]byte, 400), nil
 	}}
