@@ -6,16 +6,31 @@ import (
 	"fmt"
 	"hash/crc32"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"image/png"
+	"sync"
 )
+
+// pngBuffers keeps the encoder's buffers, which are larger than most pictures.
+var pngBuffers bufferPool
+
+type bufferPool struct{ pool sync.Pool }
+
+// Get returns nil where there is no buffer: the encoder makes one then.
+func (p *bufferPool) Get() *png.EncoderBuffer {
+	buffer, _ := p.pool.Get().(*png.EncoderBuffer)
+	return buffer
+}
+
+func (p *bufferPool) Put(buffer *png.EncoderBuffer) { p.pool.Put(buffer) }
 
 // encode writes a picture with its EXIF, which may be nil.
 func encode(m *image.YCbCr, format string, quality int, e *Exif) []byte {
 	var b bytes.Buffer
 	var err error
 	if format == "png" {
-		encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+		encoder := png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &pngBuffers}
 		err = encoder.Encode(&b, rgb(m))
 	} else {
 		err = jpeg.Encode(&b, m, &jpeg.Options{Quality: quality})
@@ -62,7 +77,9 @@ func rgb(m *image.YCbCr) *image.RGBA {
 	out := image.NewRGBA(m.Rect)
 	for y := range m.Rect.Dy() {
 		for x := range m.Rect.Dx() {
-			out.Set(x, y, m.YCbCrAt(x, y))
+			c := m.YCbCrAt(x, y)
+			red, green, blue := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
+			out.SetRGBA(x, y, color.RGBA{R: red, G: green, B: blue, A: 255})
 		}
 	}
 	return out

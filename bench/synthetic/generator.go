@@ -154,7 +154,7 @@ var photoSizes = []size{
 	{2048, 1536, 5}, {3264, 2448, 2}, {4000, 3000, 1},
 }
 
-var smallSizes = []size{{96, 72, 30}, {128, 96, 40}, {160, 120, 20}, {240, 180, 8}, {320, 240, 2}}
+var smallSizes = []size{{96, 72, 40}, {128, 96, 40}, {160, 120, 15}, {240, 180, 4}, {320, 240, 1}}
 
 var (
 	uploaders  = []string{"amelie", "bashir", "chidi", "dora", "emre", "fatou", "goran", "hana", "ines", "jonas", "kavya", "liam"}

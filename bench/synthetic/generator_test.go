@@ -38,7 +38,7 @@ func TestPhotoDependsOnSeedAndIndexAlone(t *testing.T) {
 }
 
 func TestDuplicatesAreEarlierOriginals(t *testing.T) {
-	const n = 300
+	const n = 200
 	g := New(Options{Seed: 3, Small: true})
 	indexOf := map[[32]byte]int{}
 	names := map[string]bool{}
@@ -76,7 +76,7 @@ func TestDuplicatesAreEarlierOriginals(t *testing.T) {
 }
 
 func TestOriginalsLookDifferent(t *testing.T) {
-	const n, near = 120, 8
+	const n, near = 100, 8
 	g := New(Options{Seed: 1, Small: true, DuplicateShare: -1})
 	hashes := make([]uint64, n)
 	for i := range n {
@@ -140,7 +140,7 @@ func TestSizesAndFormats(t *testing.T) {
 	formats := map[string]int{}
 	total := 0
 	g := New(Options{Seed: 1, Small: true})
-	const n = 150
+	const n = 100
 	for i := range n {
 		p := g.Photo(i)
 		total += len(p.Data)

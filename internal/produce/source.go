@@ -120,17 +120,17 @@ func (w *walker) path(path string) bool {
 }
 
 func (w *walker) folder(path string) bool {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err == nil {
-		real, err = filepath.Abs(real)
+		resolved, err = filepath.Abs(resolved)
 	}
 	if err != nil {
 		return w.fail(path, fmt.Errorf("produce: read folder: %w", err))
 	}
-	if w.folders[real] {
+	if w.folders[resolved] {
 		return true
 	}
-	w.folders[real] = true
+	w.folders[resolved] = true
 	entries, err := os.ReadDir(path)
 	for _, entry := range entries {
 		if !strings.HasPrefix(entry.Name(), ".") && !w.path(filepath.Join(path, entry.Name())) {
