@@ -33,7 +33,6 @@ var wanted = map[string]bool{
 	"Make": true, "Model": true, "LensModel": true, "Orientation": true,
 	"DateTimeOriginal": true, "CreateDate": true, "ModifyDate": true,
 	"OffsetTime": true, "OffsetTimeOriginal": true, "OffsetTimeDigitized": true,
-	"SubSecTime": true, "SubSecTimeOriginal": true, "SubSecTimeDigitized": true,
 	"GPSLatitude": true, "GPSLatitudeRef": true, "GPSLongitude": true, "GPSLongitudeRef": true,
 	"ISO": true, "ExposureTime": true, "FNumber": true, "FocalLength": true,
 }
@@ -173,11 +172,12 @@ func (t tags) place() (latitude, longitude *float64) {
 }
 
 // clocks are the tags that tell when a photo was taken, the best first, with
-// their fractions and offsets (Exif 2.31).
-var clocks = []struct{ time, fraction, offset string }{
-	{"DateTimeOriginal", "SubSecTimeOriginal", "OffsetTimeOriginal"},
-	{"CreateDate", "SubSecTimeDigitized", "OffsetTimeDigitized"},
-	{"ModifyDate", "SubSecTime", "OffsetTime"},
+// their offsets (Exif 2.31). Fractions of a second are left out: imagemeta gives
+// them as numbers, without their leading zeros.
+var clocks = []struct{ time, offset string }{
+	{"DateTimeOriginal", "OffsetTimeOriginal"},
+	{"CreateDate", "OffsetTimeDigitized"},
+	{"ModifyDate", "OffsetTime"},
 }
 
 var (
@@ -193,7 +193,7 @@ func (t tags) taken() (localMS *int64, offsetMin *int32) {
 		if !ok {
 			continue
 		}
-		ms := at.UnixMilli() + t.fraction(clock.fraction)
+		ms := at.UnixMilli()
 		return &ms, t.offset(clock.offset)
 	}
 	return nil, nil
@@ -211,19 +211,6 @@ func (t tags) clock(name string) (time.Time, bool) {
 	}
 	at, err := time.Parse("2006-01-02T15:04:05", m[1]+"-"+m[2]+"-"+m[3]+"T"+m[4]+":"+m[5]+":"+m[6])
 	return at, err == nil && at.Year() > 0
-}
-
-// fraction reads the digits after the second, in milliseconds.
-func (t tags) fraction(name string) int64 {
-	s := t.text(name)
-	if s == nil {
-		return 0
-	}
-	f, err := strconv.ParseFloat("0."+*s, 64)
-	if err != nil || f < 0 || f >= 1 {
-		return 0
-	}
-	return int64(f * 1000)
 }
 
 // offset reads minutes east of UTC.

@@ -239,19 +239,3 @@ func instanceOf(dir string) (string, error) {
 	}
 	return id, nil
 }
-
-// Producer makes a client that produces as the contract asks: acks from all
-// replicas, idempotent, partitioned by Kafka's own hash of the key.
-func (d *Deployment) Producer(more ...kgo.Opt) (*kgo.Client, error) {
-	return d.Kafka.Client(append([]kgo.Opt{
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-		kgo.ProducerBatchMaxBytes(event.MaxUploadRecordBytes),
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
-	}, more...)...)
-}
-
-// ClickHouseOptions reads a ClickHouse address, for callers that only query.
-func ClickHouseOptions(o Options) (*clickhouse.Options, error) {
-	return servers.ParseClickHouse(o.Addresses.ClickHouse, o.Secrets.ClickHouse)
-}

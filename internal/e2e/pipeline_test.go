@@ -22,12 +22,13 @@ import (
 	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/event/eventpb"
 	"github.com/tintype/tintype/internal/deployment"
+	"github.com/tintype/tintype/internal/produce"
 )
 
 // send produces records as they are and returns their offsets by partition.
 func send(t *testing.T, d *deployment.Deployment, records ...*kgo.Record) {
 	t.Helper()
-	client, err := d.Producer(kgo.DefaultProduceTopic(d.Topics.Uploads.Name))
+	client, err := d.Kafka.Client(append(produce.ClientOptions(), kgo.DefaultProduceTopic(d.Topics.Uploads.Name))...)
 	if err != nil {
 		t.Fatal(err)
 	}
