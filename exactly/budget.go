@@ -1,0 +1,60 @@
+package exactly
+
+import "time"
+
+// growth bounds how much faster than proven the next poll may be.
+const growth = 8
+
+// budget decides how many records one transaction may hold, from the measured
+// service time: whatever is polled is committed by End, so it has to finish in
+// time. It starts at one record and grows with what was finished. Not safe for
+// concurrent use.
+type budget struct {
+	limit   time.Duration // what a transaction may spend
+	max     int
+	service float64 // ns per record of one partition, moving average
+	proven  int     // records finished since the start or the last timeout
+}
+
+func newBudget(cfg Config) *budget {
+	return &budget{limit: cfg.TransactionTimeout / 3, max: cfg.MaxPollRecords}
+}
+
+// observe records that n records on parallel partitions took d.
+func (b *budget) observe(n, parallel int, d time.Duration) {
+	if n <= 0 {
+		return
+	}
+	sample := float64(d) * float64(max(parallel, 1)) / float64(n)
+	switch {
+	case b.proven == 0:
+		b.service = sample
+	case sample > b.service: // grow fast, shrink slowly
+		b.service = (b.service + sample) / 2
+	default:
+		b.service = 0.9*b.service + 0.1*sample
+	}
+	b.proven = min(b.proven+n, b.max)
+}
+
+// timeout says that a transaction took too long: start again with one record.
+func (b *budget) timeout() { b.proven = 0 }
+
+// take returns how many more records may be polled into a transaction that is
+// age old and still works on pending ones.
+func (b *budget) take(age time.Duration, pending int) int {
+	n := b.max - pending
+	if b.proven == 0 {
+		n = 1 - pending
+	} else {
+		n = min(n, growth*b.proven-pending)
+		if b.service > 0 {
+			left := float64(b.limit-age) - float64(pending)*b.service
+			n = min(n, int(min(left/b.service, float64(b.max))))
+		}
+	}
+	if n < 1 && pending == 0 && age == 0 {
+		return 1 // a record that exceeds the budget alone must still be tried
+	}
+	return max(n, 0)
+}

@@ -1,0 +1,283 @@
+package exactly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// session works on one assignment, until it is taken away, a transaction is
+// aborted, or the process drains. Tables are recovered at its start and closed
+// at its end, which drops the overlay of a transaction that did not commit.
+type session struct {
+	m       *member
+	a       *Adapter
+	as      assignment
+	handler sarama.ConsumerGroupHandler
+
+	ctx    context.Context // goka's callbacks run under it
+	cancel context.CancelFunc
+	claims map[topicPartition]*claim
+	exited chan struct{} // holds a token when a claim has ended
+	wg     sync.WaitGroup
+
+	// outstanding counts the records that are delivered and not yet marked.
+	outstanding atomic.Int64
+	// marked holds a token when outstanding has reached 0.
+	marked chan struct{}
+
+	// troubled asks for a pause before the next session, progressed says that a
+	// transaction committed.
+	troubled, progressed bool
+}
+
+func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *session {
+	s := &session{
+		m: m, a: m.a, as: as, handler: handler, claims: map[topicPartition]*claim{},
+		exited: make(chan struct{}, 1), marked: make(chan struct{}, 1),
+	}
+	s.ctx, s.cancel = context.WithCancel(m.ctx)
+	return s
+}
+
+// run returns nil when the session is over and another one may begin.
+func (s *session) run(drain context.Context) (err error) {
+	defer s.cancel()
+	if err := s.checkOffsets(); err != nil {
+		return err
+	}
+	if err := s.handler.Setup(s); err != nil {
+		return s.failed(err, s.handler.Cleanup(s))
+	}
+	if hook := s.a.cfg.Hooks.Assigned; hook != nil {
+		if err := hook(s.ctx, s.claimList()); err != nil {
+			if IsPermanent(err) {
+				return errors.Join(err, s.handler.Cleanup(s))
+			}
+			s.troubled = true
+			s.a.logError("the hook Assigned failed, trying again", err)
+			return s.failedCleanup(s.handler.Cleanup(s))
+		}
+	}
+	s.start()
+	if !s.m.current(s.as) {
+		return s.stop(errAborted)
+	}
+	s.a.cfg.Status.partitions.Store(int64(len(s.claims)))
+	s.a.cfg.Status.ready.Store(true)
+	for {
+		if err := s.transaction(drain); err != nil {
+			return s.stop(err)
+		}
+	}
+}
+
+// Reasons for a session to end that are no failures.
+var (
+	errAborted = errors.New("exactly: transaction aborted")
+	errDrained = errors.New("exactly: drained")
+)
+
+// stop ends the session. Whatever the open transaction did is undone.
+func (s *session) stop(reason error) error {
+	s.cancel()
+	s.wg.Wait()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), adminTimeout)
+	defer cancel()
+	// Promises of emits end now, so that goka does not wait for them.
+	abortErr := s.m.txn.Client().AbortBufferedRecords(ctx)
+	cleanupErr := s.handler.Cleanup(s)
+	s.a.cfg.Status.inFlight.Add(-s.outstanding.Load())
+	_, endErr := s.m.txn.End(ctx, kgo.TryAbort)
+	if hook := s.a.cfg.Hooks.Revoked; hook != nil && !s.m.current(s.as) {
+		hook(s.claimList())
+	}
+	cause := s.a.takeCause()
+	switch {
+	case errors.Is(reason, errDrained), errors.Is(reason, errAborted):
+		if errors.Is(reason, errAborted) {
+			s.a.cfg.Status.aborted.Add(1)
+		}
+		if err := errors.Join(abortErr, endErr); err != nil {
+			return fmt.Errorf("exactly: abort the transaction: %w", err)
+		}
+		return nil
+	case errors.Is(reason, errClaimEnded):
+		if cause != nil {
+			return cause
+		}
+		return &CallbackError{Err: errors.Join(reason, cleanupErr)}
+	}
+	return reason
+}
+
+// failed names the cause of a setup that goka reports as text.
+func (s *session) failed(err, cleanupErr error) error {
+	if cause := s.a.takeCause(); cause != nil {
+		return cause
+	}
+	return fmt.Errorf("exactly: set up the partitions: %w", errors.Join(err, cleanupErr))
+}
+
+func (s *session) failedCleanup(err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.failed(err, nil)
+}
+
+// checkOffsets refuses a partition whose table was built from records that the
+// group says it has never read.
+func (s *session) checkOffsets() error {
+	table := s.a.tableName()
+	if table == "" {
+		return nil
+	}
+	read := map[int32]bool{}
+	for tp, c := range s.as.committed {
+		read[tp.partition] = read[tp.partition] || c.offset >= 0
+	}
+	for partition, ok := range read {
+		if ok {
+			continue
+		}
+		ctx, cancel := s.a.requestContext()
+		start, end, err := s.a.bounds(ctx, table, partition)
+		if err == nil && end > start {
+			end, err = s.a.newest(ctx, table, partition)
+		}
+		cancel()
+		if err != nil {
+			return err
+		}
+		if end > start {
+			return &MissingOffsetError{Group: string(s.a.graph.Group()), Table: table, Partition: partition}
+		}
+	}
+	return nil
+}
+
+// claimList tells the hooks what is held, in a stable order.
+func (s *session) claimList() []Claim {
+	var list []Claim
+	for tp, c := range s.as.committed {
+		entry := Claim{Topic: tp.topic, Partition: tp.partition, Offset: c.offset, Metadata: c.metadata}
+		ctx, cancel := s.a.requestContext()
+		if info, err := s.a.topicInfo(ctx, tp.topic); err == nil {
+			entry.TopicID = info.id
+		}
+		cancel()
+		list = append(list, entry)
+	}
+	slices.SortFunc(list, func(a, b Claim) int {
+		if a.Topic != b.Topic {
+			if a.Topic < b.Topic {
+				return -1
+			}
+			return 1
+		}
+		return int(a.Partition - b.Partition)
+	})
+	return list
+}
+
+// start begins to hand records to goka.
+func (s *session) start() {
+	for topic, partitions := range s.as.claims {
+		for _, p := range partitions {
+			c := &claim{topic: topic, partition: p, messages: make(chan *sarama.ConsumerMessage, claimBuffer)}
+			s.claims[topicPartition{topic, p}] = c
+			s.wg.Go(func() {
+				if err := s.handler.ConsumeClaim(s, c); err != nil {
+					_ = s.a.note(err) // It ends the session below.
+				}
+				select {
+				case s.exited <- struct{}{}:
+				default:
+				}
+			})
+		}
+	}
+}
+
+// claimBuffer is how many records of a partition may wait for goka.
+const claimBuffer = 256
+
+// Claims implements sarama.ConsumerGroupSession.
+func (s *session) Claims() map[string][]int32 { return s.as.claims }
+
+// MemberID implements sarama.ConsumerGroupSession.
+func (s *session) MemberID() string {
+	id, _ := s.m.txn.Client().GroupMetadata()
+	return id
+}
+
+// GenerationID implements sarama.ConsumerGroupSession.
+func (s *session) GenerationID() int32 {
+	_, generation := s.m.txn.Client().GroupMetadata()
+	return generation
+}
+
+// MarkOffset settles one record; goka calls it once for each.
+func (s *session) MarkOffset(string, int32, int64, string) {
+	s.a.cfg.Status.inFlight.Add(-1)
+	if s.outstanding.Add(-1) == 0 {
+		select {
+		case s.marked <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// MarkMessage settles one record.
+func (s *session) MarkMessage(m *sarama.ConsumerMessage, metadata string) {
+	s.MarkOffset(m.Topic, m.Partition, m.Offset+1, metadata)
+}
+
+// ResetOffset is not supported; goka never calls it.
+func (s *session) ResetOffset(string, int32, int64, string) {}
+
+// Commit does nothing: transactions commit.
+func (s *session) Commit() {}
+
+// Context is what goka's partitions run under.
+func (s *session) Context() context.Context { return s.ctx }
+
+// claim is one partition as goka consumes it.
+type claim struct {
+	topic     string
+	partition int32
+	messages  chan *sarama.ConsumerMessage
+}
+
+// Topic implements sarama.ConsumerGroupClaim.
+func (c *claim) Topic() string { return c.topic }
+
+// Partition implements sarama.ConsumerGroupClaim.
+func (c *claim) Partition() int32 { return c.partition }
+
+// InitialOffset implements sarama.ConsumerGroupClaim; goka only logs it.
+func (c *claim) InitialOffset() int64 { return -1 }
+
+// HighWaterMarkOffset implements sarama.ConsumerGroupClaim; goka does not ask.
+func (c *claim) HighWaterMarkOffset() int64 { return 0 }
+
+// Messages implements sarama.ConsumerGroupClaim.
+func (c *claim) Messages() <-chan *sarama.ConsumerMessage { return c.messages }
+
+// message turns a record into what goka reads.
+func message(r *kgo.Record) *sarama.ConsumerMessage {
+	m := &sarama.ConsumerMessage{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp,
+	}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, &sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
+	}
+	return m
+}

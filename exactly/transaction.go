@@ -1,0 +1,269 @@
+package exactly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// transaction is one turn of the protocol: poll, deliver, every record marked,
+// BeforeCommit, End, flush of the tables. It returns errAborted or errDrained
+// when the session is to end without a failure.
+func (s *session) transaction(drain context.Context) error {
+	if err := s.m.txn.Begin(); err != nil {
+		return fmt.Errorf("exactly: begin a transaction: %w", err)
+	}
+	t := &turn{s: s, next: map[topicPartition]committedOffset{}}
+	if err := t.gather(drain); err != nil {
+		return err
+	}
+	if len(t.next) == 0 {
+		return errDrained // Only the end of work leaves a turn empty.
+	}
+	if err := t.settle(); err != nil {
+		return err
+	}
+	if hook := s.a.cfg.Hooks.BeforeCommit; hook != nil {
+		ctx, cancel := context.WithDeadline(s.ctx, t.deadline)
+		err := hook(ctx)
+		cancel()
+		if err != nil {
+			if IsPermanent(err) {
+				return err
+			}
+			s.a.logError("the hook BeforeCommit failed, the transaction is aborted", err)
+			s.troubled = true
+			return errAborted
+		}
+	}
+	if err := t.commit(); err != nil {
+		return err
+	}
+	if drain.Err() != nil {
+		if err := s.m.txn.Begin(); err != nil {
+			return fmt.Errorf("exactly: begin a transaction: %w", err)
+		}
+		return errDrained
+	}
+	return nil
+}
+
+// turn is one transaction.
+type turn struct {
+	s *session
+	// first is when the first record came, deadline when the transaction must
+	// have ended.
+	first, deadline time.Time
+	records         int
+	// next are the offsets that the transaction will commit.
+	next map[topicPartition]committedOffset
+}
+
+// gather polls and delivers until the transaction should be committed: it is
+// old enough, its budget is spent, or there is nothing more to read.
+func (t *turn) gather(drain context.Context) error {
+	s := t.s
+	for {
+		if drain.Err() != nil {
+			return nil
+		}
+		if !s.m.current(s.as) {
+			return errAborted
+		}
+		wait := 500 * time.Millisecond // Looks at drain and the assignment so often when idle.
+		want := s.a.budget.take(0, 0)
+		outstanding := int(s.outstanding.Load())
+		if !t.first.IsZero() {
+			age := time.Now().Sub(t.first)
+			if age >= max(s.a.cfg.CommitInterval, s.a.cfg.Linger) {
+				return nil
+			}
+			if want = s.a.budget.take(age, outstanding); want == 0 {
+				return nil
+			}
+			wait = max(s.a.cfg.CommitInterval, s.a.cfg.Linger) - age
+			if outstanding == 0 {
+				wait = max(s.a.cfg.Linger-age, 0)
+			}
+		}
+		fetched, err := t.poll(drain, want, wait)
+		if err != nil {
+			return err
+		}
+		if fetched == 0 && !t.first.IsZero() && s.outstanding.Load() == 0 && time.Now().Sub(t.first) >= s.a.cfg.Linger {
+			return nil // Drained.
+		}
+	}
+}
+
+// poll takes what is there, waiting for it at most as long as nothing else needs
+// attention: a claim that ended, a changed assignment, the last record marked.
+func (t *turn) poll(drain context.Context, want int, wait time.Duration) (int, error) {
+	s := t.s
+	ctx, cancel := context.WithTimeout(s.ctx, max(wait, time.Millisecond))
+	defer cancel()
+	stop := context.AfterFunc(drain, cancel)
+	defer stop()
+	woken := make(chan error, 1)
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go func() {
+		defer close(woken)
+		select {
+		case <-watch.Done():
+		case <-s.marked:
+			cancel()
+		case <-s.m.changed:
+			cancel()
+		case <-s.exited:
+			woken <- errClaimEnded
+			cancel()
+		}
+	}()
+	fetches := s.m.txn.PollRecords(ctx, want)
+	unwatch()
+	if err := <-woken; err != nil {
+		return 0, err
+	}
+	for _, fe := range fetches.Errors() {
+		if errors.Is(fe.Err, context.DeadlineExceeded) || errors.Is(fe.Err, context.Canceled) {
+			continue
+		}
+		return 0, s.fetchError(fe)
+	}
+	count := fetches.NumRecords()
+	if count == 0 {
+		return 0, nil
+	}
+	if t.first.IsZero() {
+		t.first = time.Now()
+		t.deadline = t.first.Add(s.a.cfg.TransactionTimeout * 9 / 10)
+	}
+	t.records += count
+	return count, t.deliver(fetches)
+}
+
+// deliver hands records to goka, in order within each partition.
+func (t *turn) deliver(fetches kgo.Fetches) error {
+	s := t.s
+	s.outstanding.Add(int64(fetches.NumRecords()))
+	s.a.cfg.Status.inFlight.Add(int64(fetches.NumRecords()))
+	for iter := fetches.RecordIter(); !iter.Done(); {
+		r := iter.Next()
+		tp := topicPartition{r.Topic, r.Partition}
+		c, held := s.claims[tp]
+		if !held {
+			return errAborted // Of an assignment that is not set up yet.
+		}
+		t.next[tp] = committedOffset{offset: r.Offset + 1}
+		select {
+		case c.messages <- message(r):
+		case <-s.exited:
+			return errClaimEnded
+		}
+	}
+	return nil
+}
+
+// settle waits until every delivered record is marked.
+func (t *turn) settle() error {
+	s := t.s
+	timeout := time.NewTimer(time.Until(t.deadline))
+	defer timeout.Stop()
+	for s.outstanding.Load() > 0 {
+		select {
+		case <-s.marked:
+		case <-s.exited:
+			return errClaimEnded
+		case <-timeout.C:
+			return t.tooSlow()
+		}
+	}
+	parallel := map[int32]bool{}
+	for tp := range t.next {
+		parallel[tp.partition] = true
+	}
+	s.a.budget.observe(t.records, len(parallel), time.Now().Sub(t.first))
+	return nil
+}
+
+// tooSlow ends a transaction that would be fenced: the next one begins with a
+// single record, and a record that is too slow alone is named.
+func (t *turn) tooSlow() error {
+	s := t.s
+	s.a.budget.timeout()
+	if t.records == 1 {
+		for tp, c := range t.next {
+			return &TooSlowError{Topic: tp.topic, Partition: tp.partition, Offset: c.offset - 1}
+		}
+	}
+	s.a.cfg.Log.Warn("a transaction took too long and is aborted", "records", t.records)
+	s.troubled = true
+	return errAborted
+}
+
+// commit ends the transaction with the offsets of its records.
+func (t *turn) commit() error {
+	s := t.s
+	began := time.Now()
+	// No transaction commits without a consumed offset: only the offsets fence a
+	// member that was given up on.
+	if len(t.next) == 0 {
+		panic("exactly: a transaction without a consumed offset")
+	}
+	if hook := s.a.cfg.Hooks.Metadata; hook != nil {
+		for tp, c := range t.next {
+			c.metadata = hook(tp.topic, tp.partition)
+			t.next[tp] = c
+		}
+	}
+	ctx, cancel := context.WithDeadline(s.ctx, t.deadline.Add(s.a.cfg.TransactionTimeout))
+	defer cancel()
+	committed, err := s.m.txn.End(kgo.PreTxnCommitFnContext(ctx, t.addMetadata), kgo.TryCommit)
+	switch {
+	case err != nil && isFenced(err):
+		s.a.budget.timeout()
+		return fmt.Errorf("exactly: commit: fenced, or timed out by the broker: %w", err)
+	case err != nil:
+		return fmt.Errorf("exactly: commit: %w", err)
+	case !committed:
+		return errAborted
+	}
+	s.m.commitTo(s.as, t.next)
+	for tp, c := range t.next {
+		s.as.committed[tp] = c
+	}
+	if err := s.a.flushStores(); err != nil {
+		return err
+	}
+	s.progressed = true
+	status := s.a.cfg.Status
+	status.committed.Add(1)
+	status.records.Add(uint64(t.records))
+	status.lastCommit.Store(time.Now().UnixNano())
+	status.pauseNS.Add(int64(time.Now().Sub(began)))
+	status.setError(nil)
+	if hook := s.a.cfg.Hooks.Committed; hook != nil {
+		hook()
+	}
+	return nil
+}
+
+// addMetadata writes the metadata beside the offsets that are committed.
+func (t *turn) addMetadata(request *kmsg.TxnOffsetCommitRequest) error {
+	for i := range request.Topics {
+		topic := &request.Topics[i]
+		for k := range topic.Partitions {
+			partition := &topic.Partitions[k]
+			if c, ok := t.next[topicPartition{topic.Topic, partition.Partition}]; ok {
+				metadata := c.metadata
+				partition.Metadata = &metadata
+			}
+		}
+	}
+	return nil
+}
