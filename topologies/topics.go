@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -46,7 +47,26 @@ func EnsureTopics(ctx context.Context, admin *kadm.Client, topics event.Topics, 
 			return 0, fmt.Errorf("topologies: create topic %s: %w", topic.Name, err)
 		}
 	}
-	return CheckTopics(ctx, admin, topics)
+	return awaitTopics(ctx, admin, topics)
+}
+
+// awaitTopics checks until the brokers' metadata shows topics that were just
+// created, for a few seconds.
+func awaitTopics(ctx context.Context, admin *kadm.Client, topics event.Topics) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		count, err := CheckTopics(ctx, admin, topics)
+		var wrong *TopicsError
+		if !errors.As(err, &wrong) || !wrong.missing {
+			return count, err
+		}
+		select {
+		case <-ctx.Done():
+			return count, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // topicConfig is how a topic is created. Append time, not the client's claim,
@@ -82,9 +102,11 @@ func CheckTopics(ctx context.Context, admin *kadm.Client, topics event.Topics) (
 	}
 	count := len(details[topics.Uploads.Name].Partitions)
 	var wrong []error
+	missing := false
 	for _, topic := range topics.All() {
 		switch d := details[topic.Name]; {
 		case d.Err != nil || len(d.Partitions) == 0:
+			missing = true
 			wrong = append(wrong, fmt.Errorf("topic %s is missing: create it with %d partitions, or run with --create-topics",
 				topic.Name, max(count, 1)))
 		case len(d.Partitions) != count:
@@ -93,7 +115,7 @@ func CheckTopics(ctx context.Context, admin *kadm.Client, topics event.Topics) (
 		}
 	}
 	if len(wrong) > 0 {
-		return count, &TopicsError{Problems: wrong}
+		return count, &TopicsError{Problems: wrong, missing: missing}
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, names(topics)...)
 	if err != nil {
@@ -117,6 +139,7 @@ func CheckTopics(ctx context.Context, admin *kadm.Client, topics event.Topics) (
 // does not help: a person must act.
 type TopicsError struct {
 	Problems []error
+	missing  bool
 }
 
 // Error lists the problems.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/tintype/tintype/internal/devstack"
 	"github.com/tintype/tintype/internal/servers"
@@ -74,6 +73,3 @@ func (f stackFlags) start(e *env, dir string) (*devstack.Stack, error) {
 	}
 	return stack, nil
 }
-
-// stopTimeout is how long the stack may take to end.
-const stopTimeout = 15 * time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -48,11 +47,14 @@ type nameFlags struct {
 func flagDefaults() map[string]string {
 	data := dataDir()
 	return map[string]string{
-		"data":        data,
-		"blobs":       fileURL(filepath.Join(data, "dev", "blobs")),
-		"state":       filepath.Join(data, "state"),
-		"dev":         filepath.Join(data, "dev"),
-		"http_listen": "127.0.0.1:9464",
+		"data":                   data,
+		"blobs":                  fileURL(filepath.Join(data, "dev", "blobs")),
+		"state":                  filepath.Join(data, "state"),
+		"dev":                    filepath.Join(data, "dev"),
+		"http_listen":            "127.0.0.1:9464",
+		"kafka_listen":           "127.0.0.1:9092",
+		"clickhouse_listen":      "127.0.0.1:9000",
+		"clickhouse_http_listen": "127.0.0.1:8123",
 	}
 }
 
@@ -138,13 +140,6 @@ func softMemoryLimit() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(400 << 20)
 	}
-}
-
-// onLoopback reports whether an address of host:port form is this machine's.
-func onLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // openBlobs opens a blob store for a command that needs nothing else.

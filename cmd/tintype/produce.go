@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/tintype/tintype/bench/synthetic"
@@ -69,9 +66,50 @@ func (c *produceCommand) check() error {
 	return nil
 }
 
-func (c *produceCommand) source(e *env) produce.Source {
-	if c.Synthetic > 0 {
-		return produce.Synthetic(synthetic.New(synthetic.Options{Seed: c.Seed, Small: c.Small}), c.Synthetic)
+// run sends the photos and reports each, and all of them at the end.
+func (c *produceCommand) run(e *env, d *deployment.Deployment) error {
+	u := uploading{
+		deployment: d, wait: c.Wait, waitTimeout: c.WaitTimeout, stderr: e.stderr,
+		config: produce.Config{
+			Carry: produce.Carry(c.Carry), InlineLimit: c.InlineLimit, Rate: c.Rate, Repeat: c.Repeat, Uploader: c.Uploader,
+		},
 	}
-	return produce.Paths(c.Paths, e.stdin)
+	if c.Synthetic > 0 {
+		u.source = produce.Synthetic(synthetic.New(synthetic.Options{Seed: c.Seed, Small: c.Small}), c.Synthetic)
+		u.total = int64(c.Synthetic * c.Repeat)
+	} else {
+		u.source = produce.Paths(c.Paths, e.stdin)
+	}
+	switch {
+	case c.UploadID != "":
+		u.config.UploadIDs = func(int) string { return c.UploadID }
+	case c.UploadIDPrefix != "":
+		u.config.UploadIDs = produce.PrefixedIDs(c.UploadIDPrefix)
+	}
+	var printErr error
+	if c.Output == "json" {
+		lines := json.NewEncoder(e.stdout)
+		u.config.OnAck = func(a produce.Acked) { printErr = errors.Join(printErr, lines.Encode(a)) }
+	}
+	result, err := u.run(e.ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(printErr, c.report(e, result))
+}
+
+// report prints how it went; its error makes the exit code.
+func (c *produceCommand) report(e *env, o outcome) error {
+	text := e.stdout
+	if c.Output == "json" {
+		text = e.stderr
+	}
+	_, err := fmt.Fprintf(text, "%d uploads acknowledged, %s, in %.1f s\n", o.Summary.Acked, bytesText(uint64(o.Bytes)), o.Elapsed.Seconds())
+	if c.Wait && err == nil {
+		_, err = fmt.Fprintf(text, "%d queryable, upload to queryable p50 %d ms, p99 %d ms\n", o.Queryable, o.P50.Milliseconds(), o.P99.Milliseconds())
+	}
+	if o.Summary.Failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d files were not uploaded", o.Summary.Failed))
+	}
+	return errors.Join(err, o.missing(e.stderr))
 }

@@ -54,7 +54,7 @@ func readSummary(ctx context.Context, conn driver.Conn, uploads uuid.UUID, since
 	if err := totals.Scan(&s.Uploads, &s.UploadBytes, &s.SavedBytes); err != nil {
 		return nil, fmt.Errorf("summary: count uploads: %w", err)
 	}
-	renditions := conn.QueryRow(ctx, "SELECT count(), sum(r.bytes) FROM renditions AS r INNER JOIN uploads AS u USING (src_topic_id, src_partition, src_offset) WHERE"+
+	renditions := conn.QueryRow(ctx, "SELECT count(), sum(r.bytes) FROM renditions AS r INNER JOIN uploads AS u USING (src_topic_id, src_partition, src_offset) WHERE "+
 		"u.src_topic_id = ? AND u.append_time >= ?", uploads, from)
 	if err := renditions.Scan(&s.Renditions, &s.RenditionBytes); err != nil {
 		return nil, fmt.Errorf("summary: count renditions: %w", err)

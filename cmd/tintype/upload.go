@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/tintype/tintype/internal/deployment"
+	"github.com/tintype/tintype/internal/produce"
+)
+
+// An uploading sends a source's photos with progress, and may watch until they
+// are queryable.
+type uploading struct {
+	deployment *deployment.Deployment
+	config     produce.Config
+	source     produce.Source
+	// total is how many uploads there will be; 0: unknown.
+	total int64
+	// wait watches for the rows; waitTimeout counts from the last upload.
+	wait        bool
+	waitTimeout time.Duration
+	stderr      io.Writer
+}
+
+// outcome is how an uploading went.
+type outcome struct {
+	produce.Summary
+	produce.WaitResult
+}
+
+// run uploads, and reports failures of single files on stderr as they come.
+func (u uploading) run(ctx context.Context) (outcome, error) {
+	var result outcome
+	client, err := u.deployment.Kafka.Client(produce.ClientOptions()...)
+	if err != nil {
+		return result, &setupError{err}
+	}
+	defer client.Close()
+	u.config.Client, u.config.Topic = client, u.deployment.Topics.Uploads.Name
+	u.config.Codec, u.config.Blobs = u.deployment.Codecs.Upload, u.deployment.Blobs
+
+	bar := newProgress(u.stderr, u.total)
+	defer bar.end()
+	var tracker *produce.Tracker
+	if u.wait {
+		tracker = produce.Track(ctx, produce.InClickHouse(u.deployment.ClickHouse, u.deployment.UploadsID), 0)
+		defer tracker.Close()
+	}
+	onAck := u.config.OnAck
+	u.config.OnAck = func(a produce.Acked) {
+		bar.increment()
+		if tracker != nil {
+			tracker.Acked(a)
+		}
+		if onAck != nil {
+			onAck(a)
+		}
+	}
+	u.config.OnFail = func(f produce.Failed) { bar.println(fmt.Sprintf("tintype: %v", f.Err)) }
+	result.Summary, err = produce.Run(ctx, u.config, u.source)
+	if err != nil || tracker == nil {
+		return result, err
+	}
+	result.WaitResult, err = tracker.Wait(ctx, u.waitTimeout)
+	return result, err
+}
+
+// progress is a bar on a terminal, and nothing elsewhere.
+type progress struct {
+	w    io.Writer
+	bars *mpb.Progress
+	bar  *mpb.Bar
+}
+
+func newProgress(w io.Writer, total int64) *progress {
+	p := &progress{w: w}
+	file, ok := w.(*os.File)
+	if !ok {
+		return p
+	}
+	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return p
+	}
+	p.bars = mpb.New(mpb.WithOutput(file), mpb.WithWidth(40))
+	p.bar = p.bars.AddBar(total,
+		mpb.PrependDecorators(decor.Name("uploaded "), decor.CountersNoUnit("%d / %d")),
+		mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s")))
+	return p
+}
+
+func (p *progress) increment() {
+	if p.bar != nil {
+		p.bar.Increment()
+	}
+}
+
+// println writes a line above the bar.
+func (p *progress) println(line string) {
+	var w io.Writer = p.w
+	if p.bars != nil {
+		w = p.bars
+	}
+	_, _ = fmt.Fprintln(w, line) // There is nowhere else to say it.
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		p.bar.SetTotal(-1, true)
+		p.bars.Wait()
+		p.bar = nil
+	}
+}
+
+// missing tells which uploads are not queryable.
+func (o outcome) missing(w io.Writer) error {
+	if len(o.Missing) == 0 {
+		return nil
+	}
+	const shown = 10
+	for i, a := range o.Missing {
+		if i == shown {
+			_, _ = fmt.Fprintf(w, "  and %d more\n", len(o.Missing)-shown) // There is nowhere else to say it.
+			break
+		}
+		_, _ = fmt.Fprintf(w, "  not queryable: %s (%s), partition %d, offset %d\n", a.UploadID, a.File, a.Partition, a.Offset)
+	}
+	return errors.Join(fmt.Errorf("%d of %d uploads are not queryable yet; do the stages run (tintype run, tintype doctor)?", len(o.Missing), o.WaitResult.Acked), o.LookupErr)
+}
