@@ -141,6 +141,11 @@ func (c *ClickHouse) supervise(running *child) {
 		if running != nil {
 			<-running.done
 		}
+		select {
+		case <-c.stopping:
+			return
+		default:
+		}
 		now := time.Now()
 		for len(starts) > 0 && now.Sub(starts[0]) > time.Minute {
 			starts = starts[1:]
