@@ -62,6 +62,10 @@ func StartKafka(ctx context.Context, o KafkaOptions) (*Kafka, error) {
 	if err != nil {
 		return nil, fmt.Errorf("devstack: start Kafka on %s in %s: %w", o.Listen, o.Dir, err)
 	}
+	if err := stampAppendTime(cluster); err != nil {
+		cluster.Close()
+		return nil, err
+	}
 	return &Kafka{cluster: cluster, addr: listener.Addr().String()}, nil
 }
 

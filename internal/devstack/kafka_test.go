@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,28 +149,51 @@ func TestKafkaClustersDiffer(t *testing.T) {
 	}
 }
 
-// A topic that says so has the broker's time on its records, over restarts.
+// A topic that says so has the broker's time on its records, whatever the
+// clients claim and however they compress, over restarts; another has not.
 func TestKafkaLogAppendTime(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	k := startKafka(t, dir)
 	createTopic(t, k, "photos", map[string]string{"message.timestamp.type": "LogAppendTime"})
+	createTopic(t, k, "claims", nil)
 	started := time.Now().Truncate(time.Millisecond)
-	for range 2 {
-		c := client(t, k, kgo.DefaultProduceTopic("photos"))
-		old := &kgo.Record{Value: []byte("x"), Timestamp: time.UnixMilli(1)}
-		if err := c.ProduceSync(within(t), old).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-		if err := k.Close(); err != nil {
-			t.Fatal(err)
-		}
-		k = startKafka(t, dir)
+	codecs := []kgo.CompressionCodec{
+		kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
 	}
-	for _, r := range read(t, k, 2) {
-		if r.Timestamp.Before(started) || r.Attrs.TimestampType() != 1 {
-			t.Errorf("record at %v of type %d, want the broker's time, after %v", r.Timestamp, r.Attrs.TimestampType(), started)
+	text := strings.Repeat("photo ", 1000)
+	for _, codec := range codecs {
+		c := client(t, k, kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(50*time.Millisecond))
+		var records []*kgo.Record
+		for _, claim := range []int64{1 << 40, 1, 1000} {
+			records = append(records, &kgo.Record{Topic: "photos", Key: []byte("k"), Value: []byte(text), Timestamp: time.UnixMilli(claim)})
 		}
+		records = append(records, &kgo.Record{Topic: "claims", Timestamp: time.UnixMilli(1)})
+		if err := c.ProduceSync(within(t), records...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k = startKafka(t, dir)
+	got := read(t, k, 3*len(codecs))
+	ended := time.Now()
+	for _, r := range got {
+		if r.Timestamp.Before(started) || r.Timestamp.After(ended) {
+			t.Errorf("record at %v, want the broker's time, %v to %v", r.Timestamp, started, ended)
+		}
+		if string(r.Key) != "k" || string(r.Value) != text {
+			t.Errorf("record %q: %d bytes", r.Key, len(r.Value))
+		}
+	}
+	offsets, err := kadm.NewClient(client(t, k)).ListMaxTimestampOffsets(within(t), "claims")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, _ := offsets.Lookup("claims", 0); o.Timestamp != 1 {
+		t.Errorf("a topic of CreateTime has the time %d, want what the client claimed", o.Timestamp)
 	}
 }
 
