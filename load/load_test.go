@@ -272,6 +272,65 @@ func TestExpiredLeaseIsRefused(t *testing.T) {
 	}
 }
 
+// What the server is told about an insert: clickhouse-go must not lift the bound
+// over the lease, and nothing may be inserted asynchronously.
+func TestInsertSettings(t *testing.T) {
+	l := loader(t, fresh(t), 0)
+	late, cancelLate := context.WithTimeout(t.Context(), time.Hour)
+	defer cancelLate()
+	ctx, cancel := leaseContext(late, l.config.Lease)
+	defer cancel()
+	query := "SELECT toUInt64(toFloat64(getSetting('max_execution_time'))) + 100 * toUInt64(getSetting('async_insert'))"
+	var n uint64
+	if err := l.conn.QueryRow(l.insertContext(ctx, "token"), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if n != 3 {
+		t.Errorf("max_execution_time + 100 × async_insert = %d, want 3", n)
+	}
+}
+
+// A flush that failed leaves nothing assumed: the next one waits for Assigned.
+// Afterwards a record at or below the watermark that a flush left is skipped.
+func TestAFailedFlushNeedsAssigned(t *testing.T) {
+	conn := fresh(t)
+	l := loader(t, conn, 0)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	l.Developed(at(developedID, 0, 0), original(0, 0))
+	if err := l.Flush(ended); err == nil {
+		t.Fatal("a flush with an ended context succeeded")
+	}
+	if err := l.Flush(t.Context()); err == nil {
+		t.Fatal("a flush without Assigned followed a failed one")
+	}
+	l.doubt = time.Time{} // The clock was asked before any insert.
+	if err := l.Assigned(t.Context(), held(0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		l.Developed(at(developedID, 0, 0), original(0, 0))
+		flushed(t, l)
+	}
+	if n := count(t, conn, "SELECT count() FROM uploads"); n != 1 {
+		t.Errorf("%d uploads, want 1", n)
+	}
+}
+
+// A retry of one block in the same process is dropped by its token.
+func TestTokenDropsARetry(t *testing.T) {
+	conn := fresh(t)
+	l := loader(t, conn, 0)
+	for range 2 {
+		l.uploads.watermark = map[Partition]int64{}
+		l.Developed(at(developedID, 0, 0), duplicate(0, 0))
+		flushed(t, l)
+	}
+	if n := count(t, conn, "SELECT count() FROM uploads"); n != 1 {
+		t.Errorf("%d uploads, want 1", n)
+	}
+}
+
 // An insert that nobody answered is waited out before the watermark is read.
 func TestDoubtIsWaitedOut(t *testing.T) {
 	conn := fresh(t)

@@ -46,6 +46,9 @@ type Partition struct {
 type Loader struct {
 	conn   driver.Conn
 	config Config
+	// nonce begins the deduplication tokens: a token serves this process only,
+	// since the server drops other data under a known token in silence.
+	nonce string
 
 	mu          sync.Mutex
 	uploads     table[uploadRow]
@@ -54,6 +57,9 @@ type Loader struct {
 	// doubt is when the last insert was begun of which nobody knows whether it
 	// will happen.
 	doubt time.Time
+	// stale is set by a flush that failed: what the tables hold is unknown until
+	// Assigned has asked.
+	stale bool
 }
 
 // NewLoader makes a loader on a connection, which stays the caller's.
@@ -67,7 +73,7 @@ func NewLoader(conn driver.Conn, config Config) *Loader {
 		config.Observe = func(string, int, time.Duration) {}
 	}
 	return &Loader{
-		conn: conn, config: config,
+		conn: conn, config: config, nonce: uuid.NewString(),
 		uploads: newTable[uploadRow]("uploads"), renditions: newTable[renditionRow]("renditions"), deadLetters: newTable[deadLetterRow]("dead_letters"),
 	}
 }
@@ -95,7 +101,7 @@ func (l *Loader) Assigned(ctx context.Context, held []Partition) error {
 			return err
 		}
 	}
-	l.doubt = time.Time{}
+	l.doubt, l.stale = time.Time{}, false
 	return nil
 }
 
@@ -135,10 +141,14 @@ func (l *Loader) Flush(ctx context.Context) error {
 	if len(l.uploads.rows)+len(l.renditions.rows)+len(l.deadLetters.rows) == 0 {
 		return nil
 	}
+	if l.stale {
+		return errors.New("load: flush: the flush before it failed, Assigned must come first")
+	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, l.config.Lease)
+	ctx, cancel := leaseContext(ctx, l.config.Lease)
 	defer cancel()
 	err := l.flush(ctx)
+	l.stale = err != nil
 	var refused *clickhouse.Exception
 	if err != nil && !errors.As(err, &refused) {
 		l.doubt = began
@@ -152,17 +162,39 @@ func (l *Loader) flush(ctx context.Context) error {
 		return fmt.Errorf("load: ask the server's clock: %w", err)
 	}
 	by := lease{LoadedAt: now, LoadLease: now.Add(l.config.Lease)}
-	if err := flush(ctx, l, &l.uploads, by, func(r *uploadRow) { r.lease = by }); err != nil {
-		return err
-	}
 	if err := flush(ctx, l, &l.renditions, by, func(r *renditionRow) { r.lease = by }); err != nil {
 		return err
 	}
-	return flush(ctx, l, &l.deadLetters, by, func(r *deadLetterRow) { r.lease = by })
+	if err := flush(ctx, l, &l.deadLetters, by, func(r *deadLetterRow) { r.lease = by }); err != nil {
+		return err
+	}
+	// The fate comes last: who sees it finds its renditions and its reason.
+	return flush(ctx, l, &l.uploads, by, func(r *uploadRow) { r.lease = by })
+}
+
+// leaseContext ends with the lease and carries no deadline: clickhouse-go makes
+// a deadline into a max_execution_time of 5 s more, over the one set by hand,
+// and the server would go on beyond the lease.
+func leaseContext(parent context.Context, lease time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	stopParent := context.AfterFunc(parent, cancel)
+	timer := time.AfterFunc(lease, cancel)
+	return ctx, func() { stopParent(); timer.Stop(); cancel() }
+}
+
+// insertContext carries the settings of one insert. A server may insert
+// asynchronously by default (26.7 does), which would split query id and insert.
+func (l *Loader) insertContext(ctx context.Context, token string) context.Context {
+	return clickhouse.Context(ctx, clickhouse.WithQueryID(l.config.Group+"-"+uuid.NewString()),
+		clickhouse.WithSettings(clickhouse.Settings{
+			"async_insert":               0,
+			"insert_deduplication_token": token,
+			"max_execution_time":         int(max(l.config.Lease/time.Second-1, 1)),
+		}))
 }
 
 // flush inserts the pending rows of one table.
-func flush[R any](ctx context.Context, l *Loader, t *table[R], by lease, stamp func(*R)) error {
+func flush[R located](ctx context.Context, l *Loader, t *table[R], by lease, stamp func(*R)) error {
 	if len(t.rows) == 0 {
 		return nil
 	}
@@ -172,12 +204,11 @@ func flush[R any](ctx context.Context, l *Loader, t *table[R], by lease, stamp f
 	began := time.Now()
 	// The server gives up before the lease ends, so that the check at the end of
 	// the lease is the last word, not the usual one.
-	ctx = clickhouse.Context(ctx, clickhouse.WithQueryID(l.config.Group+"-"+uuid.NewString()),
-		clickhouse.WithSettings(clickhouse.Settings{"max_execution_time": int(max(l.config.Lease/time.Second-1, 1))}))
+	ctx = l.insertContext(ctx, l.nonce+" "+t.ranges())
 	if err := t.insert(ctx, l.conn); err != nil {
 		return fmt.Errorf("load: insert %d rows into %s under a lease until %s: %w", len(t.rows), t.name, by.LoadLease.Format(time.TimeOnly), err)
 	}
 	l.config.Observe(t.name, len(t.rows), time.Since(began))
-	t.rows = nil
+	t.landed()
 	return nil
 }

@@ -23,6 +23,10 @@ type positions struct {
 	LoadOffset    int64     `ch:"load_offset"`
 }
 
+func (p positions) loadPosition() (Partition, int64) {
+	return Partition{TopicID: p.LoadTopicID, Partition: p.LoadPartition}, p.LoadOffset
+}
+
 // lease is what a flush adds to its rows, by the server's clock.
 type lease struct {
 	LoadedAt  time.Time `ch:"loaded_at"`
@@ -143,11 +147,15 @@ func (r *uploadRow) facts(f *eventpb.Facts) {
 			r.TakenAtUTC = &utc
 		}
 	}
+	if f.Format != "" { // Known even where the format is not developed.
+		format := f.Format
+		r.Format = &format
+	}
 	if f.Format == "" || f.Width <= 0 || f.Height <= 0 {
 		return // The guards spoke before there was more to know.
 	}
-	format, width, height, orientation, animated := f.Format, uint32(f.Width), uint32(f.Height), uint8(f.Orientation), f.Animated
-	r.Format, r.Width, r.Height, r.Orientation, r.Animated = &format, &width, &height, &orientation, &animated
+	width, height, orientation, animated := uint32(f.Width), uint32(f.Height), uint8(f.Orientation), f.Animated
+	r.Width, r.Height, r.Orientation, r.Animated = &width, &height, &orientation, &animated
 }
 
 func renditionRowsOf(at event.Position, d *eventpb.Developed) []*renditionRow {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -12,8 +13,13 @@ import (
 	"github.com/tintype/tintype/event"
 )
 
+// A located row tells where the record that it was made of lies.
+type located interface {
+	loadPosition() (Partition, int64)
+}
+
 // A table gathers rows of one table, and knows its watermark.
-type table[R any] struct {
+type table[R located] struct {
 	name string
 	rows []*R
 	// watermark is the greatest load_offset that the table holds, by partition.
@@ -22,7 +28,7 @@ type table[R any] struct {
 	watermark map[Partition]int64
 }
 
-func newTable[R any](name string) table[R] {
+func newTable[R located](name string) table[R] {
 	return table[R]{name: name, watermark: map[Partition]int64{}}
 }
 
@@ -65,6 +71,37 @@ func (t *table[R]) resume(ctx context.Context, conn driver.Conn, held []Partitio
 		return fmt.Errorf("load: read the watermark of %s: %w", t.name, err)
 	}
 	return nil
+}
+
+// ranges names the table and the offsets of the pending rows, by partition.
+func (t *table[R]) ranges() string {
+	type span struct{ first, last int64 }
+	spans := map[Partition]span{}
+	for _, row := range t.rows {
+		p, offset := (*row).loadPosition()
+		s, ok := spans[p]
+		if !ok {
+			s = span{offset, offset}
+		}
+		spans[p] = span{min(s.first, offset), max(s.last, offset)}
+	}
+	texts := make([]string, 0, len(spans)+1)
+	for p, s := range spans {
+		texts = append(texts, fmt.Sprintf("%s/%d/%d-%d", p.TopicID, p.Partition, s.first, s.last))
+	}
+	slices.Sort(texts)
+	return t.name + " " + strings.Join(texts, " ")
+}
+
+// landed advances the watermark over the pending rows, which the table holds now.
+func (t *table[R]) landed() {
+	for _, row := range t.rows {
+		p, offset := (*row).loadPosition()
+		if last, ok := t.watermark[p]; !ok || offset > last {
+			t.watermark[p] = offset
+		}
+	}
+	t.rows = nil
 }
 
 // insert sends all pending rows as one block.

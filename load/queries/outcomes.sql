@@ -5,7 +5,7 @@ SELECT
     if(u.outcome = 'dead', d.reason, '') AS reason,
     count() AS uploads
 FROM uploads AS u
-LEFT JOIN
+LEFT ANY JOIN
 (
     SELECT src_topic_id, src_partition, src_offset, stage, reason
     FROM dead_letters
