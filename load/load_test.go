@@ -398,6 +398,10 @@ func TestAnyInterleavingGivesEachRowOnce(t *testing.T) {
 				l.renditions.rows, l.deadLetters.rows = nil, nil
 				flushed(t, l)
 				resume()
+			case 5: // Killed between two others.
+				l.uploads.rows, l.deadLetters.rows = nil, nil
+				flushed(t, l)
+				resume()
 			case 3, 4:
 				flushed(t, l)
 				committed = next
