@@ -151,7 +151,7 @@ var permanentCodes = []*kerr.Error{
 	kerr.ClusterAuthorizationFailed, kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState,
 	kerr.InvalidSessionTimeout, kerr.InvalidTransactionTimeout, kerr.InconsistentGroupProtocol, kerr.GroupMaxSizeReached,
 	kerr.InvalidTopicException, kerr.InvalidPartitions, kerr.InvalidReplicationFactor, kerr.InvalidConfig, kerr.PolicyViolation,
-	kerr.OffsetMetadataTooLarge, kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.UnsupportedVersion, kerr.InvalidGroupID,
+	kerr.FencedInstanceID, kerr.OffsetMetadataTooLarge, kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.UnsupportedVersion, kerr.InvalidGroupID,
 }
 
 // isFenced reports whether another producer took over the transactional id, or

@@ -42,7 +42,10 @@ func (g *consumerGroup) Consume(ctx context.Context, topics []string, handler sa
 		a.mu.Lock()
 		a.member = nil
 		a.mu.Unlock()
-		m.txn.Close() // Leaves the group.
+		m.txn.Close()
+		if ctx.Err() != nil {
+			m.leave(g.name)
+		}
 	}()
 	pause := backoff{least: 50 * time.Millisecond, most: 5 * time.Second}
 	for {

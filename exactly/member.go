@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -48,6 +49,9 @@ func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (
 	cfg := &a.cfg
 	opts := append(cfg.clientOptions("exactly-"+cfg.Instance),
 		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...), kgo.TransactionalID(group+"-"+cfg.Instance),
+		// A restart takes its dead predecessor's place at once, without a rebalance
+		// (KIP-345): its partitions, and by the producer id its transaction.
+		kgo.InstanceID(cfg.Instance), kgo.RebalanceTimeout(cfg.SessionTimeout),
 		kgo.TransactionTimeout(cfg.TransactionTimeout), kgo.SessionTimeout(cfg.SessionTimeout), kgo.HeartbeatInterval(cfg.HeartbeatInterval),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
 		// A new group starts at the beginning; an offset that is gone is an error.
@@ -91,6 +95,20 @@ func (m *member) fence() error {
 	}
 	return nil
 }
+
+// leave gives the partitions to the others at once; a static member keeps its
+// place otherwise until its session times out.
+func (m *member) leave(group string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), leaveTimeout)
+	defer cancel()
+	_, err := m.a.admin.LeaveGroup(ctx, kadm.LeaveGroup(group).Reason("the process drains").InstanceIDs(m.a.cfg.Instance))
+	if err != nil {
+		m.a.logError("could not leave the group, its session has to time out", err)
+	}
+}
+
+// leaveTimeout bounds a courtesy to the other members.
+const leaveTimeout = 5 * time.Second
 
 // context ends with the member; a nil member's never does.
 func (m *member) context() context.Context {

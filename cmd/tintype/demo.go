@@ -118,6 +118,7 @@ func (c *demoCommand) develop(e *env, d *deployment.Deployment, addresses demoAd
 		ended <- runner.Run(ctx, d.PartitionCount)
 		cancel() // Nobody develops any more.
 	}()
+	awaitReady(ctx, runner)
 	began := time.Now()
 	result, err := c.upload(ctx, e, d)
 	if err == nil {
@@ -128,6 +129,26 @@ func (c *demoCommand) develop(e *env, d *deployment.Deployment, addresses demoAd
 	}
 	cancel()
 	return errors.Join(<-ended, err)
+}
+
+// readyTimeout is how long a demo waits for its stages; it uploads then anyway,
+// and what is wrong shows in what comes out.
+const readyTimeout = 30 * time.Second
+
+// awaitReady waits until the stages work, so that the latencies are those of a
+// running deployment.
+func awaitReady(ctx context.Context, runner *topologies.Runner) {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !runner.Ready() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // upload sends the photos and waits for their rows.
