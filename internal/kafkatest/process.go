@@ -64,28 +64,33 @@ func startProcess(command *exec.Cmd, output string) (*process, error) {
 func (p *process) pid() int { return p.os.Pid }
 
 // kill ends the process at once and waits for it.
-func (p *process) kill() error { return p.signal(context.Background(), syscall.SIGKILL) }
+func (p *process) kill() error {
+	if err := p.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-p.done
+	return nil
+}
 
 // stop asks the process to end, and kills it when the context ends first.
 func (p *process) stop(ctx context.Context) error {
-	err := p.signal(ctx, syscall.SIGTERM)
-	if errors.Is(err, ctx.Err()) {
-		return p.kill()
-	}
-	return err
-}
-
-// signal sends a signal and waits until the process has ended.
-func (p *process) signal(ctx context.Context, s syscall.Signal) error {
-	if err := p.os.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kafkatest: signal the broker: %w", err)
+	if err := p.signal(syscall.SIGTERM); err != nil {
+		return err
 	}
 	select {
 	case <-p.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return p.kill()
 	}
+}
+
+// signal sends a signal to a process that may have ended.
+func (p *process) signal(s syscall.Signal) error {
+	if err := p.os.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kafkatest: signal the broker: %w", err)
+	}
+	return nil
 }
 
 // ready returns when the broker lists itself in an answer to a metadata
