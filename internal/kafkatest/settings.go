@@ -10,8 +10,28 @@ import (
 	"strings"
 )
 
-// maxMessageBytes is what docker-compose.yml sets too.
+// maxMessageBytes has room for an upload with its photo inside.
 const maxMessageBytes = 16 << 20
+
+// Deployment are the broker settings that the project relies on, beside where
+// a broker listens and how large it is: every broker of one node that runs it
+// has them.
+func Deployment() map[string]string {
+	return map[string]string{
+		"auto.create.topics.enable":                        "false",
+		"message.max.bytes":                                strconv.Itoa(maxMessageBytes),
+		"replica.fetch.max.bytes":                          strconv.Itoa(maxMessageBytes),
+		"group.initial.rebalance.delay.ms":                 "0",
+		"offsets.topic.replication.factor":                 "1",
+		"transaction.state.log.min.isr":                    "1",
+		"transaction.state.log.replication.factor":         "1",
+		"share.coordinator.state.topic.min.isr":            "1",
+		"share.coordinator.state.topic.replication.factor": "1",
+		// A dead instance's open transaction holds up all readers until its
+		// timeout and this: 10 s by default.
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+	}
+}
 
 // settings are the server.properties of one broker in one folder; extra ones
 // win.
@@ -31,19 +51,10 @@ func settings(dir string, port, controller int, extra map[string]string) map[str
 		"controller.quorum.voters": "1@" + quorum,
 		"log.dirs":                 filepath.Join(dir, "data"),
 
-		"auto.create.topics.enable":                                   "false",
-		"message.max.bytes":                                           strconv.Itoa(maxMessageBytes),
-		"replica.fetch.max.bytes":                                     strconv.Itoa(maxMessageBytes),
-		"group.initial.rebalance.delay.ms":                            "0",
-		"offsets.topic.num.partitions":                                "5",
-		"offsets.topic.replication.factor":                            "1",
-		"transaction.state.log.min.isr":                               "1",
-		"transaction.state.log.num.partitions":                        "5",
-		"transaction.state.log.replication.factor":                    "1",
-		"share.coordinator.state.topic.min.isr":                       "1",
-		"share.coordinator.state.topic.num.partitions":                "1",
-		"share.coordinator.state.topic.replication.factor":            "1",
-		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+		// Few partitions of Kafka's own topics, which start sooner.
+		"offsets.topic.num.partitions":                 "5",
+		"transaction.state.log.num.partitions":         "5",
+		"share.coordinator.state.topic.num.partitions": "1",
 
 		// A killed broker's successor is let in when this session has ended: 9 s
 		// by default.
@@ -56,6 +67,7 @@ func settings(dir string, port, controller int, extra map[string]string) map[str
 		"num.network.threads":            "2",
 		"num.io.threads":                 "4",
 	}
+	maps.Copy(s, Deployment())
 	maps.Copy(s, extra)
 	return s
 }
