@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"runtime"
 	"sync"
@@ -54,7 +55,7 @@ func bare(ctx context.Context, photos [][]byte, specs []pixel.Spec) (Figure, err
 				return refusedOr(err)
 			}
 			for _, e := range encoded {
-				if err := store.Put(ctx, blob.RenditionKey(original.Key, e.Name, spec), e.Data, "image/jpeg"); err != nil {
+				if err := store.Put(ctx, blob.RenditionKey(hex.EncodeToString(original.Facts.Sha256), e.Name, spec), e.Data, "image/jpeg"); err != nil {
 					return err
 				}
 			}

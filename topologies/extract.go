@@ -19,7 +19,7 @@ import (
 // extractStage turns uploads into photos, and ends the way of repeats and of
 // what is no photo.
 type extractStage struct {
-	stageBase
+	*stageBase
 	extractor *extract.Extractor
 	times     streamTimes
 }
@@ -28,7 +28,7 @@ type extractStage struct {
 // record; longer ones pass it by reference.
 const maxLoopBytes = 256 << 10
 
-func newExtractStage(base stageBase) *extractStage {
+func newExtractStage(base *stageBase) *extractStage {
 	return &extractStage{stageBase: base, extractor: extract.New(base.Blobs, base.Limits)}
 }
 

@@ -15,11 +15,11 @@ import (
 
 // loadStage hands records to the loader and has it flush before each commit.
 type loadStage struct {
-	stageBase
+	*stageBase
 	loader *load.Loader
 }
 
-func newLoadStage(base stageBase) *loadStage {
+func newLoadStage(base *stageBase) *loadStage {
 	group := Group(base.Deployment, event.StageLoad)
 	return &loadStage{stageBase: base, loader: load.NewLoader(base.ClickHouse, load.Config{Group: group, Log: base.Log})}
 }

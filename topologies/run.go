@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -51,7 +52,7 @@ func NewRunner(config Config, stages ...event.Stage) (*Runner, error) {
 func (r *Runner) Run(ctx context.Context, partitions int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, name := range r.stages {
-		base := stageBase{
+		base := &stageBase{
 			Config: r.config, name: name, partitions: partitions,
 			tally: newTally(r.config.Metrics, name),
 		}
@@ -67,7 +68,7 @@ func (r *Runner) Run(ctx context.Context, partitions int) error {
 }
 
 // newStage makes the stage of a base's name, which NewRunner has checked.
-func newStage(base stageBase) stage {
+func newStage(base *stageBase) stage {
 	switch base.name {
 	case event.StageExtract:
 		return newExtractStage(base)
@@ -107,4 +108,18 @@ func (r *Runner) Ready() bool {
 		}
 	}
 	return true
+}
+
+// AwaitReady waits until the runner is [Runner.Ready]; its error is the end of ctx.
+func (r *Runner) AwaitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !r.Ready() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	return nil
 }

@@ -13,7 +13,7 @@ import (
 // with its inputs, table, loop and outputs, then each topic with its key, event
 // time and retention.
 func Topology(deployment string, topics event.Topics) string {
-	base := stageBase{Config: Config{Deployment: deployment, Topics: topics, Codecs: event.NewCodecs()}}
+	base := &stageBase{Config: Config{Deployment: deployment, Topics: topics, Codecs: event.NewCodecs()}}
 	graphs := []*goka.GroupGraph{
 		(&extractStage{stageBase: base}).graph(), (&transformStage{stageBase: base}).graph(), (&loadStage{stageBase: base}).graph(),
 	}

@@ -19,12 +19,12 @@ import (
 
 // transformStage renders first sightings and recognises the later ones.
 type transformStage struct {
-	stageBase
+	*stageBase
 	spec   string
 	render *renderer
 }
 
-func newTransformStage(base stageBase) *transformStage {
+func newTransformStage(base *stageBase) *transformStage {
 	return &transformStage{stageBase: base, spec: pixel.SpecID(base.Specs), render: newRenderer(base.Config)}
 }
 

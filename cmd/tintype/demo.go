@@ -11,14 +11,13 @@ import (
 
 	"github.com/tintype/tintype/bench/synthetic"
 	"github.com/tintype/tintype/internal/deployment"
-	"github.com/tintype/tintype/internal/devstack"
 	"github.com/tintype/tintype/internal/produce"
 	"github.com/tintype/tintype/topologies"
 )
 
 // demoCommand shows the whole way of a photo on one machine.
 type demoCommand struct {
-	stackFlags
+	serverFlags
 	workFlags
 	faceFlags
 	Photos      string        `help:"Folder of photos to develop, instead of generated ones." type:"path" placeholder:"FOLDER"`
@@ -27,8 +26,6 @@ type demoCommand struct {
 	Small       bool          `help:"Generate photos of a few kilobytes."`
 	Once        bool          `help:"End after the summary."`
 	Dir         string        `help:"Folder that keeps everything; without it a temporary one that is deleted." type:"path" placeholder:"FOLDER"`
-	Kafka       string        `help:"Kafka to use instead of the embedded one." placeholder:"ADDRESS"`
-	ClickHouse  string        `name:"clickhouse" help:"ClickHouse to use instead of the embedded one." placeholder:"ADDRESS"`
 	WaitTimeout time.Duration `help:"How long to wait for the last rows." default:"5m"`
 	Output      string        `short:"o" help:"text or json." enum:"text,json" default:"text"`
 }
@@ -58,39 +55,12 @@ func (c *demoCommand) Run(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	d, err := openAt(e.ctx, addresses, log)
+	d, err := openAt(e.ctx, addresses, nameFlags{}, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	return c.develop(e, d, addresses, filepath.Join(dir, "state"), log)
-}
-
-// servers starts the embedded stack, or takes the servers that are given.
-func (c *demoCommand) servers(e *env, dir string) (demoAddresses, func() error, error) {
-	given := demoAddresses{Kafka: c.Kafka, ClickHouse: c.ClickHouse, Blobs: fileURL(filepath.Join(dir, "blobs"))}
-	if c.Kafka != "" && c.ClickHouse != "" {
-		return given, func() error { return nil }, nil
-	}
-	if c.Kafka != "" || c.ClickHouse != "" {
-		return given, nil, &usageError{errors.New("demo: give both --kafka and --clickhouse, or neither")}
-	}
-	stack, err := c.start(e, dir)
-	if err != nil {
-		return given, nil, err
-	}
-	return demoAddressesOf(stack.Addresses()), stack.Close, nil
-}
-
-func demoAddressesOf(a devstack.Addresses) demoAddresses {
-	return demoAddresses{Kafka: a.Kafka, ClickHouse: a.ClickHouse, ClickHouseHTTP: a.ClickHouseHTTP, Blobs: a.Blobs}
-}
-
-// openAt opens the default deployment on servers.
-func openAt(ctx context.Context, a demoAddresses, log *slog.Logger) (*deployment.Deployment, error) {
-	flags := deploymentFlags{Blobs: a.Blobs, CreateTopics: true}
-	flags.Kafka, flags.ClickHouse = a.Kafka, a.ClickHouse
-	return flags.open(ctx, log)
 }
 
 // develop runs the stages, uploads, and shows the summary; without --once it
@@ -140,15 +110,7 @@ const readyTimeout = 30 * time.Second
 func awaitReady(ctx context.Context, runner *topologies.Runner) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !runner.Ready() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	_ = runner.AwaitReady(ctx) // What comes out tells.
 }
 
 // upload sends the photos and waits for their rows.
