@@ -20,21 +20,22 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 var origin = Position{TopicID: uuid.MustParse("0f0e0d0c-0b0a-4908-8706-050403020100"), Partition: 3, Offset: 1 << 40}
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 func stamp() *eventpb.Stamp {
 	return &eventpb.Stamp{Origin: origin.Proto(), EventTimeMs: 1_700_000_000_123, AppendTimeMs: 1_700_000_001_000, StreamTimeMs: 1_700_000_000_500}
 }
 
 func sender() *eventpb.Sender {
-	return &eventpb.Sender{UploadId: "u-1", Uploader: "ada", Filename: "a b.jpg", UploadedAtMs: ptr(int64(1_700_000_000_123))}
+	return &eventpb.Sender{UploadId: "u-1", Uploader: "ada", Filename: "a b.jpg", UploadedAtMs: new(int64(1_700_000_000_123))}
 }
 
 func facts() *eventpb.Facts {
 	return &eventpb.Facts{
 		Sha256: []byte(strings.Repeat("\xab", 32)), Format: "jpeg", Bytes: 4096, Width: 1024, Height: 768, Orientation: 6,
-		CameraMake: ptr("Nikon"), CameraModel: ptr("FM2"), TakenAtLocalMs: ptr(int64(1_000)), TakenOffsetMin: ptr(int32(-150)),
-		Latitude: ptr(48.2), Longitude: ptr(-16.3), Iso: ptr(uint32(400)), ExposureS: ptr(0.008), FNumber: ptr(1.4), FocalLengthMm: ptr(50.0),
+		CameraMake: new("Nikon"), CameraModel: new("FM2"), TakenAtLocalMs: new(int64(1_000)), TakenOffsetMin: new(int32(-150)),
+		Latitude: new(48.2), Longitude: new(-16.3), Iso: new(uint32(400)), ExposureS: new(0.008), FNumber: new(1.4), FocalLengthMm: new(50.0),
 	}
 }
 
@@ -54,21 +55,25 @@ func wire() map[string]struct {
 			Decode([]byte) (any, error)
 		}
 	}
-	upload := &eventpb.Upload{UploadId: "u-1", Uploader: "ada", Filename: "a b.jpg", UploadedAtMs: ptr(int64(1_700_000_000_123)), Body: &eventpb.Upload_Inline{Inline: []byte{0xff, 0xd8}}}
+	upload := &eventpb.Upload{UploadId: "u-1", Uploader: "ada", Filename: "a b.jpg", UploadedAtMs: new(int64(1_700_000_000_123)), Body: &eventpb.Upload_Inline{Inline: []byte{0xff, 0xd8}}}
 	rendition := &eventpb.Rendition{Name: "512", Width: 512, Height: 384, Bytes: 900, Key: "renditions/ab/512-s.jpg"}
 	return map[string]row{
 		"upload": {upload, c.Upload},
 		"upload_reference": {&eventpb.Upload{UploadId: "u-2", RedriveOf: origin.Proto(), Body: &eventpb.Upload_Reference{
-			Reference: &eventpb.Reference{Key: "originals/ab", Sha256: []byte{1, 2, 3}, Bytes: 7}}}, c.Upload},
+			Reference: &eventpb.Reference{Key: "originals/ab", Sha256: []byte{1, 2, 3}, Bytes: 7},
+		}}, c.Upload},
 		"rekeyed": {&eventpb.Rekeyed{Stamp: stamp(), Upload: upload}, c.Rekeyed},
 		"photo":   {&eventpb.Photo{Stamp: stamp(), Sender: sender(), Key: "originals/ab", Facts: facts(), ExtractMs: 1.5}, c.Photo},
-		"developed": {&eventpb.Developed{Stamp: stamp(), Sender: sender(), Outcome: eventpb.Outcome_OUTCOME_DUPLICATE, DuplicateOf: ptr("u-0"), Facts: facts(),
-			Renditions: []*eventpb.Rendition{rendition}, Spec: ptr("s"), Phash: ptr(uint64(0xfeedface)), KernelPath: ptr("jpeg/imaging"), ExtractMs: ptr(1.5), TransformMs: ptr(2.5)}, c.Developed},
-		"dead_letter": {&eventpb.DeadLetter{Stamp: stamp(), Sender: sender(), Stage: "extract", Reason: "truncated", Detail: "unexpected EOF", RawKey: ptr("originals/ab"), FailedAtMs: 5}, c.DeadLetter},
+		"developed": {&eventpb.Developed{
+			Stamp: stamp(), Sender: sender(), Outcome: eventpb.Outcome_OUTCOME_DUPLICATE, DuplicateOf: new("u-0"), Facts: facts(),
+			Renditions: []*eventpb.Rendition{rendition}, Spec: new("s"), Phash: new(uint64(0xfeedface)), KernelPath: new("jpeg/imaging"), ExtractMs: new(1.5), TransformMs: new(2.5),
+		}, c.Developed},
+		"dead_letter": {&eventpb.DeadLetter{Stamp: stamp(), Sender: sender(), Stage: "extract", Reason: "truncated", Detail: "unexpected EOF", RawKey: new("originals/ab"), FailedAtMs: 5}, c.DeadLetter},
 		"seen_upload": {&eventpb.SeenUpload{EventTimeMs: 9}, c.SeenUpload},
 		"sightings": {&eventpb.Sightings{BySpec: map[string]*eventpb.Sighting{
 			"b": {UploadId: "u-1", EventTimeMs: 3, Renditions: []*eventpb.Rendition{rendition}, Phash: 7, KernelPath: "p", Origin: origin.Proto()},
-			"a": {UploadId: "u-0"}}}, c.Sightings},
+			"a": {UploadId: "u-0"},
+		}}, c.Sightings},
 	}
 }
 

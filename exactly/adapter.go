@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"log/slog"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -229,12 +228,6 @@ func (a *Adapter) dropStore(st *store) {
 	}
 }
 
-func (a *Adapter) storeOf(partition int32) *store {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.stores[partition]
-}
-
 // flushStores writes the overlays after a commit.
 func (a *Adapter) flushStores() error {
 	a.mu.Lock()
@@ -260,8 +253,4 @@ func (a *Adapter) flushStores() error {
 	a.cfg.Status.overlayKeys.Store(int64(allKeys))
 	a.cfg.Status.overlayBytes.Store(int64(allSize))
 	return errors.Join(errs...)
-}
-
-func (a *Adapter) logError(msg string, err error, attrs ...slog.Attr) {
-	a.cfg.Log.LogAttrs(context.Background(), slog.LevelError, msg, append(attrs, slog.Any("error", err))...)
 }

@@ -99,15 +99,15 @@ func (l *lab) config(instance, dir string) Config {
 }
 
 // counting counts records by key and passes each on with its count.
-func (l *lab) counting(more ...goka.Edge) *goka.GroupGraph {
-	return goka.DefineGroup(l.group, append([]goka.Edge{
+func (l *lab) counting() *goka.GroupGraph {
+	return goka.DefineGroup(l.group,
 		goka.Input(goka.Stream(l.in), new(codec.String), func(ctx goka.Context, value any) {
 			n, _ := ctx.Value().(int64)
 			ctx.SetValue(n + 1)
 			ctx.Emit(goka.Stream(l.out), ctx.Key(), fmt.Sprintf("%v", value))
 		}),
 		goka.Output(goka.Stream(l.out), new(codec.String)), goka.Persist(new(codec.Int64)),
-	}, more...)...)
+	)
 }
 
 // running runs a member until the returned function drains it.
@@ -443,9 +443,11 @@ func BenchmarkCount(b *testing.B) {
 		cfg := l.config("a", b.TempDir())
 		cfg.Status, cfg.CommitInterval = &status, 100*time.Millisecond
 		drain := l.running(cfg, l.counting())
+		tick := time.NewTicker(time.Millisecond)
 		for deadline := time.Now().Add(patience); status.Snapshot().Records < n && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
+			<-tick.C
 		}
+		tick.Stop()
 		if err := drain(); err != nil {
 			b.Fatal(err)
 		}

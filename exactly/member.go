@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,7 +56,7 @@ func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (
 		// (KIP-345): its partitions, and by the producer id its transaction.
 		kgo.InstanceID(cfg.Instance), kgo.RebalanceTimeout(cfg.SessionTimeout),
 		kgo.TransactionTimeout(cfg.TransactionTimeout), kgo.SessionTimeout(cfg.SessionTimeout), kgo.HeartbeatInterval(cfg.HeartbeatInterval),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// A new group starts at the beginning; an offset that is gone is an error.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// Partition i of all inputs goes to one member; stop-the-world, since a
@@ -103,7 +106,7 @@ func (m *member) leave(group string) {
 	defer cancel()
 	_, err := m.a.admin.LeaveGroup(ctx, kadm.LeaveGroup(group).Reason("the process drains").InstanceIDs(m.a.cfg.Instance))
 	if err != nil {
-		m.a.logError("could not leave the group, its session has to time out", err)
+		m.a.cfg.Log.Warn("could not leave the group, its session has to time out", slog.Any("error", err))
 	}
 }
 
@@ -126,10 +129,8 @@ func (m *member) holds(partition int32) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, partitions := range m.claims {
-		for _, p := range partitions {
-			if p == partition {
-				return true
-			}
+		if slices.Contains(partitions, partition) {
+			return true
 		}
 	}
 	return false
@@ -240,9 +241,7 @@ func (m *member) commitTo(as assignment, next map[topicPartition]committedOffset
 	if m.generation != as.generation {
 		return
 	}
-	for tp, c := range next {
-		m.committed[tp] = c
-	}
+	maps.Copy(m.committed, next)
 }
 
 // awaitAssignment waits until there is something to work on; false when ctx

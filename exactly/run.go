@@ -3,6 +3,7 @@ package exactly
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -24,20 +25,18 @@ func Run(ctx context.Context, cfg Config, graph *goka.GroupGraph, opts ...goka.P
 		began := time.Now()
 		err := attempt(ctx, cfg, learned, graph, opts)
 		switch {
-		case err == nil && ctx.Err() != nil:
-			return nil
 		case err != nil && IsPermanent(err):
 			cfg.Status.setError(err)
 			return err
 		case ctx.Err() != nil:
-			return nil // Whatever was open is aborted, and read again by the next.
+			return nil //nolint:nilerr // Whatever was open is aborted, and read again by the next.
 		}
-		if time.Now().Sub(began) > time.Minute {
+		if time.Since(began) > time.Minute {
 			pause.reset()
 		}
 		cfg.Status.restarts.Add(1)
 		cfg.Status.setError(err)
-		cfg.Log.Warn("the processor ended and is made anew", "group", string(graph.Group()), "error", err)
+		cfg.Log.Warn("the processor ended and is made anew", slog.String("group", string(graph.Group())), slog.Any("error", err))
 		if !pause.wait(ctx) {
 			return nil
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func (s *session) run(drain context.Context) (err error) {
 				return errors.Join(err, s.handler.Cleanup(s))
 			}
 			s.troubled = true
-			s.a.logError("the hook Assigned failed, trying again", err)
+			s.a.cfg.Log.Error("the hook Assigned failed, trying again", slog.Any("error", err))
 			return s.failedCleanup(s.handler.Cleanup(s))
 		}
 	}

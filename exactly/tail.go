@@ -83,7 +83,7 @@ func (a *Adapter) lastData(ctx context.Context, topic string, partition int32, f
 func (a *Adapter) fetch(ctx context.Context, topic string, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
 	for tries := 0; ; tries++ {
 		fp, next, err := a.fetchOnce(ctx, topic, partition, offset)
-		if err == nil || tries == 10 || !(kerr.IsRetriable(err) || errors.Is(err, errNoLeader)) {
+		if err == nil || tries == 10 || (!kerr.IsRetriable(err) && !errors.Is(err, errNoLeader)) {
 			return fp, next, err
 		}
 		select {

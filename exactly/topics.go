@@ -124,10 +124,10 @@ func (a *Adapter) ensureTopic(ctx context.Context, topic string, npar, replicati
 	}
 	configs := map[string]*string{}
 	for k, v := range config {
-		configs[k] = kadm.StringPtr(v)
+		configs[k] = new(v)
 	}
 	if a.cfg.MaxMessageBytes > defaultMaxMessageBytes {
-		configs["max.message.bytes"] = kadm.StringPtr(strconv.Itoa(int(a.cfg.MaxMessageBytes) + batchOverhead))
+		configs["max.message.bytes"] = new(strconv.Itoa(int(a.cfg.MaxMessageBytes) + batchOverhead))
 	}
 	resp, err := a.admin.CreateTopic(ctx, int32(npar), int16(replication), configs, topic)
 	if err == nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,7 +37,7 @@ func (s *session) transaction(drain context.Context) error {
 			if IsPermanent(err) {
 				return err
 			}
-			s.a.logError("the hook BeforeCommit failed, the transaction is aborted", err)
+			s.a.cfg.Log.Error("the hook BeforeCommit failed, the transaction is aborted", slog.Any("error", err))
 			s.troubled = true
 			return errAborted
 		}
@@ -69,7 +71,7 @@ func (t *turn) gather(drain context.Context) error {
 	s := t.s
 	for {
 		if drain.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // What was gathered is committed.
 		}
 		if !s.m.current(s.as) {
 			return errAborted
@@ -78,7 +80,7 @@ func (t *turn) gather(drain context.Context) error {
 		want := s.a.budget.take(0, 0)
 		outstanding := int(s.outstanding.Load())
 		if !t.first.IsZero() {
-			age := time.Now().Sub(t.first)
+			age := time.Since(t.first)
 			if age >= max(s.a.cfg.CommitInterval, s.a.cfg.Linger) {
 				return nil
 			}
@@ -94,7 +96,7 @@ func (t *turn) gather(drain context.Context) error {
 		if err != nil {
 			return err
 		}
-		if fetched == 0 && !t.first.IsZero() && s.outstanding.Load() == 0 && time.Now().Sub(t.first) >= s.a.cfg.Linger {
+		if fetched == 0 && !t.first.IsZero() && s.outstanding.Load() == 0 && time.Since(t.first) >= s.a.cfg.Linger {
 			return nil // Drained.
 		}
 	}
@@ -187,7 +189,7 @@ func (t *turn) settle() error {
 	for tp := range t.next {
 		parallel[tp.partition] = true
 	}
-	s.a.budget.observe(t.records, len(parallel), time.Now().Sub(t.first))
+	s.a.budget.observe(t.records, len(parallel), time.Since(t.first))
 	return nil
 }
 
@@ -201,7 +203,7 @@ func (t *turn) tooSlow() error {
 			return &TooSlowError{Topic: tp.topic, Partition: tp.partition, Offset: c.offset - 1}
 		}
 	}
-	s.a.cfg.Log.Warn("a transaction took too long and is aborted", "records", t.records)
+	s.a.cfg.Log.Warn("a transaction took too long and is aborted", slog.Int("records", t.records))
 	s.troubled = true
 	return errAborted
 }
@@ -234,9 +236,7 @@ func (t *turn) commit() error {
 		return errAborted
 	}
 	s.m.commitTo(s.as, t.next)
-	for tp, c := range t.next {
-		s.as.committed[tp] = c
-	}
+	maps.Copy(s.as.committed, t.next)
 	if err := s.a.flushStores(); err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (t *turn) commit() error {
 	status.committed.Add(1)
 	status.records.Add(uint64(t.records))
 	status.lastCommit.Store(time.Now().UnixNano())
-	status.pauseNS.Add(int64(time.Now().Sub(began)))
+	status.pauseNS.Add(int64(time.Since(began)))
 	status.setError(nil)
 	if hook := s.a.cfg.Hooks.Committed; hook != nil {
 		hook()

@@ -85,7 +85,8 @@ var (
 	deadID      = uuid.MustParse("00000000-0000-4000-8000-000000000003")
 )
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 // base is a moment for events to begin at.
 var base = time.Date(2026, 5, 4, 3, 2, 0, 0, time.UTC)
@@ -103,21 +104,21 @@ func original(partition int32, offset int64) *eventpb.Developed {
 	sha[0], sha[1], sha[2] = byte(partition), byte(offset), byte(offset>>8)
 	return &eventpb.Developed{
 		Stamp: stamp(partition, offset), Sender: &eventpb.Sender{UploadId: fmt.Sprintf("u-%d-%d", partition, offset), Uploader: "ada", Filename: "a.jpg"},
-		Outcome: eventpb.Outcome_OUTCOME_ORIGINAL, Spec: ptr("s1"), Phash: ptr(uint64(1) << 63), KernelPath: ptr("jpeg/imaging"),
+		Outcome: eventpb.Outcome_OUTCOME_ORIGINAL, Spec: new("s1"), Phash: new(uint64(1) << 63), KernelPath: new("jpeg/imaging"),
 		Facts: &eventpb.Facts{
-			Sha256: sha, Format: "jpeg", Bytes: 1000, Width: 400, Height: 300, Orientation: 6, CameraMake: ptr("Nikon"), CameraModel: ptr("FM2"),
-			TakenAtLocalMs: ptr(base.UnixMilli()), TakenOffsetMin: ptr(int32(-90)), Latitude: ptr(1.5), Longitude: ptr(2.5),
+			Sha256: sha, Format: "jpeg", Bytes: 1000, Width: 400, Height: 300, Orientation: 6, CameraMake: new("Nikon"), CameraModel: new("FM2"),
+			TakenAtLocalMs: new(base.UnixMilli()), TakenOffsetMin: new(int32(-90)), Latitude: new(1.5), Longitude: new(2.5),
 		},
 		Renditions: []*eventpb.Rendition{
 			{Name: "512", Width: 400, Height: 300, Bytes: 50, Key: "renditions/x/512-s1.jpg"}, {Name: "128", Width: 128, Height: 128, Bytes: 9, Key: "renditions/x/128-s1.jpg"},
 		},
-		ExtractMs: ptr(1.5), TransformMs: ptr(2.5),
+		ExtractMs: new(1.5), TransformMs: new(2.5),
 	}
 }
 
 func duplicate(partition int32, offset int64) *eventpb.Developed {
 	d := original(partition, offset)
-	d.Outcome, d.DuplicateOf = eventpb.Outcome_OUTCOME_DUPLICATE, ptr("u-0-0")
+	d.Outcome, d.DuplicateOf = eventpb.Outcome_OUTCOME_DUPLICATE, new("u-0-0")
 	return d
 }
 

@@ -87,7 +87,7 @@ func (l *Loader) Assigned(ctx context.Context, held []Partition) error {
 	defer l.mu.Unlock()
 	if !l.doubt.IsZero() {
 		wait := time.Until(l.doubt.Add(l.config.Lease))
-		l.config.Log.Info("waiting out the lease of an insert without an answer", "wait", wait)
+		l.config.Log.Info("waiting out the lease of an insert without an answer", slog.Duration("wait", wait))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

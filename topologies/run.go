@@ -3,6 +3,7 @@ package topologies
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"time"
@@ -90,7 +91,7 @@ func (r *Runner) exactlyConfig(name event.Stage, hooks exactly.Hooks) exactly.Co
 		MaxMessageBytes:    event.MaxRecordBytes,
 		CreateTopics:       r.config.CreateTopics,
 		Hooks:              hooks,
-		Log:                r.config.Log.With("stage", string(name)),
+		Log:                r.config.Log.With(slog.String("stage", string(name))),
 		Status:             r.status[name],
 	}
 	if name == event.StageLoad {

@@ -2,6 +2,7 @@ package topologies
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -103,8 +104,8 @@ func (s *stageBase) die(ctx goka.Context, d death) {
 // upload, so it has no fate. It is logged and counted.
 func (s *stageBase) foreign(ctx goka.Context, err error) {
 	s.tally.foreign()
-	s.Log.Warn("passed over a record that is not ours", "stage", s.name, "topic", string(ctx.Topic()),
-		"partition", ctx.Partition(), "offset", ctx.Offset(), "error", err)
+	s.Log.Warn("passed over a record that is not ours", slog.String("stage", string(s.name)), slog.String("topic", string(ctx.Topic())),
+		slog.Int("partition", int(ctx.Partition())), slog.Int64("offset", ctx.Offset()), slog.Any("error", err))
 }
 
 // milliseconds is a duration as rows hold it.

@@ -9,7 +9,8 @@ import (
 	"github.com/tintype/tintype/exactly"
 )
 
-func at(ms int64) *int64 { return &ms }
+//go:fix inline
+func at(ms int64) *int64 { return new(ms) }
 
 func TestStreamTimeIsTheGreatestEventTimeSoFar(t *testing.T) {
 	var s streamTimes
@@ -23,11 +24,11 @@ func TestStreamTimeIsTheGreatestEventTimeSoFar(t *testing.T) {
 	}{
 		{nil, 50, 50, 50, "without any stream time a record takes its append time"},
 		{nil, 70, 70, 70, "and does not make it the stream time"},
-		{at(10), 80, 10, 10, "the first event time is the stream time"},
-		{at(30), 90, 30, 30, "a later one advances it"},
-		{at(20), 95, 20, 30, "an earlier one does not"},
+		{new(int64(10)), 80, 10, 10, "the first event time is the stream time"},
+		{new(int64(30)), 90, 30, 30, "a later one advances it"},
+		{new(int64(20)), 95, 20, 30, "an earlier one does not"},
 		{nil, 99, 30, 30, "a record without event time takes the stream time"},
-		{at(-5), 99, -5, 30, "times before 1970 are times"},
+		{new(int64(-5)), 99, -5, 30, "times before 1970 are times"},
 	}
 	for _, step := range steps {
 		event, stream := s.advance(0, step.claimed, step.appended)
@@ -60,7 +61,7 @@ func TestStreamTimeSurvivesInMetadata(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			claimed := at(ms)
+			claimed := new(ms)
 			if silent[i] {
 				claimed = nil
 			}

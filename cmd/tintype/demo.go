@@ -145,8 +145,8 @@ func (c *demoCommand) show(ctx context.Context, e *env, d *deployment.Deployment
 			return err
 		}
 	}
-	if result.Summary.Failed > 0 {
-		return fmt.Errorf("%d files were not uploaded", result.Summary.Failed)
+	if result.Failed > 0 {
+		return fmt.Errorf("%d files were not uploaded", result.Failed)
 	}
 	return result.missing(e.stderr)
 }

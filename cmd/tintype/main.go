@@ -113,9 +113,6 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// errReported ends a command that printed what went wrong itself.
-var errReported = errors.New("")
-
 func exitCode(err error) int {
 	var setup *setupError
 	var usage *usageError
@@ -130,9 +127,7 @@ func exitCode(err error) int {
 
 // fail prints an error in one place and returns the code.
 func fail(e *env, code int, err error) int {
-	if text := err.Error(); text != "" {
-		_, _ = fmt.Fprintln(e.stderr, "tintype:", text)
-	}
+	_, _ = fmt.Fprintln(e.stderr, "tintype:", err) // There is nowhere else to say it.
 	return code
 }
 

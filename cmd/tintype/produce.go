@@ -108,8 +108,8 @@ func (c *produceCommand) report(e *env, o outcome) error {
 	if c.Wait && err == nil {
 		_, err = fmt.Fprintf(text, "%d queryable, upload to queryable p50 %d ms, p99 %d ms\n", o.Queryable, o.P50.Milliseconds(), o.P99.Milliseconds())
 	}
-	if o.Summary.Failed > 0 {
-		err = errors.Join(err, fmt.Errorf("%d files were not uploaded", o.Summary.Failed))
+	if o.Failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d files were not uploaded", o.Failed))
 	}
 	return errors.Join(err, o.missing(e.stderr))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -105,9 +104,9 @@ func (c *runCommand) Run(e *env) error {
 		return errors.Join(err, d.Close())
 	}
 	defer wait()
-	log.Info("stages started", "deployment", d.Name, "stages", fmt.Sprint(runner.Groups()), "partitions", d.PartitionCount,
-		"metrics", "http://"+address+"/metrics")
+	log.Info("stages started", slog.String("deployment", d.Name), slog.Any("groups", runner.Groups()), slog.Int("partitions", d.PartitionCount),
+		slog.String("metrics", "http://"+address+"/metrics"))
 	err = runner.Run(e.ctx, d.PartitionCount)
-	log.Info("stages ended", "drained", err == nil)
+	log.Info("stages ended", slog.Bool("drained", err == nil))
 	return errors.Join(err, d.Close())
 }

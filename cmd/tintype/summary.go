@@ -139,7 +139,11 @@ func (a demoAddresses) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nIt goes on running; Ctrl-C ends it.")
 	for _, line := range [][2]string{
-		{"ClickHouse", a.ClickHouse}, {"ClickHouse HTTP", a.ClickHouseHTTP}, {"Kafka", a.Kafka}, {"Blobs", a.Blobs}, {"Metrics", a.Metrics},
+		{"ClickHouse", a.ClickHouse},
+		{"ClickHouse HTTP", a.ClickHouseHTTP},
+		{"Kafka", a.Kafka},
+		{"Blobs", a.Blobs},
+		{"Metrics", a.Metrics},
 		{"Ask it", "tintype sql --clickhouse " + a.ClickHouse + " 'SELECT outcome, count() FROM uploads GROUP BY outcome'"},
 	} {
 		if line[1] != "" {

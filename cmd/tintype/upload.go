@@ -103,7 +103,7 @@ func (p *progress) increment() {
 
 // println writes a line above the bar.
 func (p *progress) println(line string) {
-	var w io.Writer = p.w
+	w := p.w
 	if p.bars != nil {
 		w = p.bars
 	}

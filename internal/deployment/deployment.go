@@ -94,7 +94,7 @@ func Open(ctx context.Context, o Options) (_ *Deployment, err error) {
 	if d.Codecs, err = servers.Codecs(ctx, o.Addresses.Registry, o.Secrets.Registry, d.Topics); err != nil {
 		return nil, err
 	}
-	if d.Blobs, err = blob.Open(ctx, o.Addresses.Blobs); err != nil {
+	if d.Blobs, err = blob.Open(ctx, o.Blobs); err != nil {
 		return nil, err
 	}
 	if o.Addresses.ClickHouse != "" {

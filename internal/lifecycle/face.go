@@ -43,7 +43,7 @@ func (f Face) Serve(ctx context.Context) (addr string, wait func(), err error) {
 	go func() {
 		defer close(done)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			f.Log.Error("the metrics server ended", "error", err)
+			f.Log.Error("the metrics server ended", slog.Any("error", err))
 		}
 	}()
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // Nobody is owed the rest of a scrape.

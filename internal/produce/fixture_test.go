@@ -31,7 +31,7 @@ type bench struct {
 	failed  []Failed
 }
 
-func newBench(t *testing.T, more ...kgo.Opt) *bench {
+func newBench(t *testing.T) *bench {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic),
 		kfake.BrokerConfigs(map[string]string{"message.max.bytes": fmt.Sprint(event.MaxUploadRecordBytes)}))
@@ -50,7 +50,7 @@ func newBench(t *testing.T, more ...kgo.Opt) *bench {
 	})
 	b := &bench{cluster: cluster}
 	b.config = Config{
-		Client: b.client(t, append(ClientOptions(), more...)...), Topic: topic, Codec: event.NewCodecs().Upload, Blobs: blobs,
+		Client: b.client(t, ClientOptions()...), Topic: topic, Codec: event.NewCodecs().Upload, Blobs: blobs,
 		Uploader: "tester", Now: func() time.Time { return time.UnixMilli(1_700_000_000_123) },
 		OnAck:  func(a Acked) { b.acked = append(b.acked, a) },
 		OnFail: func(f Failed) { b.failed = append(b.failed, f) },

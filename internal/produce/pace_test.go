@@ -37,12 +37,12 @@ func TestAStallIsMadeUpForInPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(100)
 		schedule(t, p, 1)
-		time.Sleep(60 * time.Millisecond)
+		time.Sleep(60 * time.Millisecond) //nolint:forbidigo // The bubble's clock.
 		at := schedule(t, p, 10)
 		if at[5] != 0 || at[6] != 10*time.Millisecond {
 			t.Errorf("after a stall of 6 intervals: %v, want 6 uploads at once, then one every 10 ms", at)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // The bubble's clock.
 		at = schedule(t, p, 100)
 		burst := int(maxCatchUp/(10*time.Millisecond)) + 1
 		if at[burst-1] != 0 || at[burst] != 10*time.Millisecond {

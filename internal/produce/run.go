@@ -161,7 +161,7 @@ func (r *run) send(ctx context.Context, p *prepared, n int) error {
 	if err != nil {
 		<-r.slots
 		r.fail(Failed{File: p.Name, UploadID: id, Err: err})
-		return nil
+		return nil //nolint:nilerr // The photo failed, not the run.
 	}
 	weight := min(int64(len(value)), r.MaxBytes)
 	if r.flight.Acquire(ctx, weight) != nil {

@@ -30,7 +30,7 @@ func (f *table) insert(partition int32, offset int64, at time.Time) {
 }
 
 func (f *table) lookup(_ context.Context, ranges []Range, found func(int32, int64)) error {
-	time.Sleep(f.cost)
+	time.Sleep(f.cost) //nolint:forbidigo // The bubble's clock.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.looks++
@@ -65,7 +65,7 @@ func TestLatencyIsEachUploadsOwn(t *testing.T) {
 			}
 			tracker.Acked(ackedAt(int32(i%2), i))
 			f.insert(int32(i%2), i, time.Now().Add(latency))
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // The bubble's clock.
 		}
 		result, err := tracker.Wait(t.Context(), time.Minute)
 		if err != nil || result.Acked != 100 || result.Queryable != 100 || len(result.Missing) != 0 {
@@ -89,7 +89,7 @@ func TestWhatIsMissingAtTheDeadline(t *testing.T) {
 			if offset != 3 && offset != 7 {
 				f.insert(0, offset, time.Now())
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) //nolint:forbidigo // The bubble's clock.
 		}
 		f.insert(1, 3, time.Now()) // Another partition's offset is another upload.
 		begin := time.Now()
@@ -128,7 +128,7 @@ func TestLookingTakesAShareOfTheTime(t *testing.T) {
 		f := &table{rows: map[Range]time.Time{}, cost: 100 * time.Millisecond}
 		tracker := Track(t.Context(), f.lookup, 10*time.Millisecond)
 		tracker.Acked(ackedAt(0, 1))
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // The bubble's clock.
 		tracker.Close()
 		if f.looks < 18 || f.looks > 20 {
 			t.Errorf("%d looks of 100 ms in 10 s, want one every 500 ms", f.looks)
