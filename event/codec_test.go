@@ -20,9 +20,6 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 var origin = Position{TopicID: uuid.MustParse("0f0e0d0c-0b0a-4908-8706-050403020100"), Partition: 3, Offset: 1 << 40}
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 func stamp() *eventpb.Stamp {
 	return &eventpb.Stamp{Origin: origin.Proto(), EventTimeMs: 1_700_000_000_123, AppendTimeMs: 1_700_000_001_000, StreamTimeMs: 1_700_000_000_500}
 }

@@ -85,9 +85,6 @@ var (
 	deadID      = uuid.MustParse("00000000-0000-4000-8000-000000000003")
 )
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 // base is a moment for events to begin at.
 var base = time.Date(2026, 5, 4, 3, 2, 0, 0, time.UTC)
 
