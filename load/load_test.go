@@ -24,6 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
+
 // fresh makes a database of its own with the schema, and connects to it.
 func fresh(t testing.TB) driver.Conn {
 	t.Helper()

@@ -5,8 +5,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +19,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tintype/tintype/internal/devstack/devtest"
+	"github.com/tintype/tintype/internal/servers"
+	"github.com/tintype/tintype/load"
 )
+
+// built says that a test asked for the binaries.
+var built bool
 
 // binaries builds tintype and chserver once for all tests of this package.
 var binaries = sync.OnceValues(func() (string, error) {
+	built = true
 	dir, err := os.MkdirTemp("", "tintype-e2e-")
 	if err != nil {
 		return "", err
@@ -35,9 +46,11 @@ var binaries = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, err := binaries(); err == nil {
-		_ = os.RemoveAll(dir) // A temporary folder.
+	code := devtest.Main(m)
+	if built {
+		if dir, err := binaries(); err == nil {
+			_ = os.RemoveAll(dir) // A temporary folder.
+		}
 	}
 	os.Exit(code)
 }
@@ -263,5 +276,59 @@ func TestDevKeepsItsFolder(t *testing.T) {
 	}
 	if n, err := number(t, a, "SELECT count() FROM uploads"); err != nil || n != 40 {
 		t.Errorf("%d uploads after two restarts (%v), want 40", n, err)
+	}
+	checkReadersAgree(t, a)
+}
+
+// checkReadersAgree reads the same rows through tintype sql, HTTP and
+// clickhouse-go.
+func checkReadersAgree(t *testing.T, a addresses) {
+	t.Helper()
+	const query = "SELECT upload_id, outcome, ifNull(sha256, '') FROM uploads ORDER BY src_partition, src_offset"
+	command, err := tintype(t, "sql", "--clickhouse", a.ClickHouse, "-o", "csv", query).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, bySQL, _ := strings.Cut(string(command), "\n") // Behind the names.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.ClickHouseHTTP+"/?query="+url.QueryEscape(query+" FORMAT TabSeparated"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	options, err := servers.ParseClickHouse(a.ClickHouse, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := load.Open(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.Query(ctx, query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var byDriver strings.Builder
+	for rows.Next() {
+		var id, outcome, sha string
+		if err := rows.Scan(&id, &outcome, &sha); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&byDriver, "%s,%s,%s\n", id, outcome, sha)
+	}
+	if err := errors.Join(rows.Err(), rows.Close(), conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	byHTTP := strings.ReplaceAll(string(body), "\t", ",")
+	if bySQL == "" || bySQL != byHTTP || bySQL != byDriver.String() {
+		t.Errorf("three readers, three answers:\nsql\n%s\nHTTP\n%s\nclickhouse-go\n%s", bySQL, byHTTP, byDriver.String())
 	}
 }

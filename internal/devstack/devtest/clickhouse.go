@@ -17,9 +17,26 @@ import (
 // startTimeout is how long the engine may take, where it is fetched too.
 const startTimeout = 5 * time.Minute
 
+// stopTimeout is how long the engine may take to end.
+const stopTimeout = 10 * time.Second
+
+// Main runs the tests of a test binary that uses [ClickHouse], for its TestMain,
+// and returns the exit code: then the engine is stopped and its folder deleted.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if err := cleanup(); err != nil {
+		fmt.Fprintln(os.Stderr, "devtest: stop the engine:", err)
+		return max(code, 1)
+	}
+	return code
+}
+
+// cleanup ends what shared has started. Main sees no other goroutine of it.
+var cleanup = func() error { return nil }
+
 // ClickHouse is the engine that all tests of a test binary share. It runs in
-// a folder of its own until the test binary's process ends. Without an engine
-// the test is skipped; with TINTYPE_REQUIRE_ENGINE=1 it fails.
+// a folder of its own until [Main] ends. Without an engine the test is skipped;
+// with TINTYPE_REQUIRE_ENGINE=1 it fails.
 func ClickHouse(t testing.TB) *devstack.ClickHouse {
 	t.Helper()
 	c, err := shared()
@@ -44,6 +61,7 @@ var shared = sync.OnceValues(func() (*devstack.ClickHouse, error) {
 	if err != nil {
 		return nil, fmt.Errorf("devtest: make a folder: %w", err)
 	}
+	cleanup = func() error { return os.RemoveAll(dir) }
 	binary := filepath.Join(dir, "chserver")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/tintype/tintype/cmd/chserver")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -54,7 +72,16 @@ var shared = sync.OnceValues(func() (*devstack.ClickHouse, error) {
 	if err != nil {
 		return nil, fmt.Errorf("devtest: make the log: %w", err)
 	}
-	return devstack.StartClickHouse(ctx, devstack.ClickHouseOptions{
+	c, err := devstack.StartClickHouse(ctx, devstack.ClickHouseOptions{
 		Dir: filepath.Join(dir, "data"), Binary: binary, Lib: lib, Stderr: log,
 	})
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	cleanup = func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return errors.Join(c.Stop(ctx), log.Close(), os.RemoveAll(dir))
+	}
+	return c, nil
 })
