@@ -52,7 +52,7 @@ const (
 
 // unsupported are the formats that are recognised and not developed; each has
 // a reason of its own, which [UnsupportedFormat] names.
-var unsupported = []string{"heic", "avif", "svg", "pdf", "jxl", "jp2", "ico", "psd", "raw", "video", "html", "zip"}
+var unsupported = []string{"heic", "avif", "svg", "pdf", "jxl", "jp2", "ico", "psd", "raw", "video", "html", "zip", "eps", "pnm", "exr", "hdr", "qoi", "dds", "xcf", "jxr", "icns", "gzip"}
 
 // UnsupportedFormat returns the reason for a recognised format that is not
 // developed, such as unsupported_heic; unknown_format for any other name.

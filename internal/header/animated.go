@@ -51,25 +51,39 @@ func skipBlocks(src []byte, at int) int {
 	return at + 1
 }
 
-// readWebP reads the chunks of the container (RFC 9649). The canvas and the
-// bitstream inside it both claim a size; the larger one counts, since the
-// decoder allocates for the bitstream.
+// readWebP reads the chunks of the container (RFC 9649).
 func readWebP(src []byte, h *Header) error {
-	h.BytesPerPixel = 2.5 // YCbCr with alpha.
+	h.BytesPerPixel = 1.5 // YCbCr.
+	canvas := false
 	for at := 12; at+8 <= len(src); {
 		size := int64(binary.LittleEndian.Uint32(src[at+4:]))
 		body := src[at+8:]
-		switch string(src[at : at+4]) {
+		switch kind := string(src[at : at+4]); kind {
 		case "VP8X":
 			if len(body) < 10 {
 				return truncated(WebP, len(src))
 			}
-			h.Animated = body[0]&0x02 != 0
-			h.grow(uint24(body[4:])+1, uint24(body[7:])+1)
+			canvas, h.Animated = true, body[0]&0x02 != 0
+			h.Width, h.Height = uint24(body[4:])+1, uint24(body[7:])+1
+		case "ALPH":
+			h.BytesPerPixel = 8 // A lossless alpha channel is decoded to a picture of its own.
 		case "VP8 ", "VP8L":
-			return readBitstream(string(src[at:at+4]), body, h)
+			if size > int64(len(body)) { // The decoder allocates what the chunk claims.
+				return truncated(WebP, len(src))
+			}
+			width, height, err := readBitstream(kind, body, h)
+			if err == nil && canvas && (width != h.Width || height != h.Height) {
+				return event.Refuse(event.ReasonCorrupt, "webp of %d × %d pixels on a canvas of %d × %d", width, height, h.Width, h.Height)
+			}
+			if err == nil && kind == "VP8 " {
+				h.BytesPerPixel += float64(size) / float64(max(width*height, 1)) // A copy of the chunk.
+			}
+			h.Width, h.Height, h.Animated = width, height, false // Whatever the container says: here is a still.
+			return err
 		case "ANMF":
-			return readAnimation(src, at, size, h)
+			if h.Animated {
+				return readAnimation(src, at, size, h)
+			}
 		}
 		next := int64(at) + 8 + size + size&1
 		if next > int64(len(src)) {
@@ -80,23 +94,19 @@ func readWebP(src []byte, h *Header) error {
 	return truncated(WebP, len(src))
 }
 
-func (h *Header) grow(width, height int) { h.Width, h.Height = max(h.Width, width), max(h.Height, height) }
-
 func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 // readBitstream reads the size off a lossy (RFC 6386, 9.1) or a lossless frame.
-func readBitstream(kind string, body []byte, h *Header) error {
+func readBitstream(kind string, body []byte, h *Header) (width, height int, err error) {
 	if len(body) < 10 {
-		return truncated(WebP, len(body))
+		return 0, 0, truncated(WebP, len(body))
 	}
 	if kind == "VP8 " {
-		h.grow(int(binary.LittleEndian.Uint16(body[6:])&0x3fff), int(binary.LittleEndian.Uint16(body[8:])&0x3fff))
-		return nil
+		return int(binary.LittleEndian.Uint16(body[6:]) & 0x3fff), int(binary.LittleEndian.Uint16(body[8:]) & 0x3fff), nil
 	}
 	h.BytesPerPixel = 8 // The pixels, and the decoder's own copy of them.
 	bits := binary.LittleEndian.Uint32(body[1:])
-	h.grow(int(bits&0x3fff)+1, int(bits>>14&0x3fff)+1)
-	return nil
+	return int(bits&0x3fff) + 1, int(bits>>14&0x3fff) + 1, nil
 }
 
 // readAnimation finds the first frame of an animated WebP.
@@ -115,18 +125,18 @@ func readAnimation(src []byte, at int, size int64, h *Header) error {
 			h.Frame.Width, h.Frame.Height, h.Frame.X, h.Frame.Y, h.Width, h.Height)
 	}
 	h.BytesPerPixel = 12 // The frame by either bitstream, and the canvas.
-	inner := *h
-	inner.Width, inner.Height = 0, 0
 	for at := h.Frame.Start; at+8 <= h.Frame.End; {
 		size := int64(binary.LittleEndian.Uint32(src[at+4:]))
 		if kind := string(src[at : at+4]); kind == "VP8 " || kind == "VP8L" {
-			if err := readBitstream(kind, src[at+8:h.Frame.End], &inner); err != nil {
-				return err
+			if size > int64(h.Frame.End-at-8) {
+				return truncated(WebP, len(src))
 			}
-			if inner.Width != h.Frame.Width || inner.Height != h.Frame.Height {
-				return event.Refuse(event.ReasonCorrupt, "webp frame of %d × %d claims %d × %d", inner.Width, inner.Height, h.Frame.Width, h.Frame.Height)
+			inner := *h
+			width, height, err := readBitstream(kind, src[at+8:h.Frame.End], &inner)
+			if err == nil && (width != h.Frame.Width || height != h.Frame.Height) {
+				return event.Refuse(event.ReasonCorrupt, "webp frame of %d × %d claims %d × %d", width, height, h.Frame.Width, h.Frame.Height)
 			}
-			return nil
+			return err
 		}
 		at = int(min(int64(at)+8+size+size&1, int64(h.Frame.End)))
 	}

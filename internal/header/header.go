@@ -109,92 +109,48 @@ func readPNG(src []byte, h *Header) error {
 	default:
 		h.BytesPerPixel = 4
 	}
-	for at := 8; at+12 <= len(src); {
-		length := int64(binary.BigEndian.Uint32(src[at:]))
-		switch string(src[at+4 : at+8]) {
+	for kind := range PNGChunks(src) {
+		switch kind {
 		case "acTL":
 			h.Animated = true
 		case "tRNS":
 			if gray || !palette { // Becomes NRGBA, or NRGBA64.
 				h.BytesPerPixel = 4 * float64(max(h.Bits/8, 1))
 			}
-		case "IDAT", "IEND":
-			return nil
 		}
-		next := int64(at) + 12 + length
-		if next > int64(len(src)) {
-			return nil // Its decoder tells how it is cut off.
+		if kind == "IDAT" {
+			break
 		}
-		at = int(next)
+	}
+	if src[28] != 0 {
+		h.BytesPerPixel *= 1.75 // Each pass of an interlaced one is a picture of its own; the last has half the rows.
 	}
 	return nil
 }
 
+// readBMP reads the header of OS/2 (12 bytes), or one of its longer successors.
 func readBMP(src []byte, h *Header) error {
-	if len(src) < 54 {
+	if len(src) < 26 {
 		return truncated(BMP, len(src))
 	}
-	if size := binary.LittleEndian.Uint32(src[14:]); size < 40 {
-		return event.Refuse(event.ReasonUnsupportedFeature, "bmp with a header of %d bytes (OS/2)", size)
-	}
-	width, height := int32(binary.LittleEndian.Uint32(src[18:])), int64(int32(binary.LittleEndian.Uint32(src[22:])))
-	h.Width, h.Height = int(width), int(max(height, -height)) // Negative: the rows stand from top to bottom.
-	if height == -1<<31 {
-		h.Height = 0
+	bits := 0
+	if size := binary.LittleEndian.Uint32(src[14:]); size < 16 {
+		h.Width, h.Height = int(binary.LittleEndian.Uint16(src[18:])), int(binary.LittleEndian.Uint16(src[20:]))
+		bits = int(binary.LittleEndian.Uint16(src[24:]))
+	} else {
+		if len(src) < 30 {
+			return truncated(BMP, len(src))
+		}
+		height := int64(int32(binary.LittleEndian.Uint32(src[22:])))
+		h.Width, h.Height = int(int32(binary.LittleEndian.Uint32(src[18:]))), int(max(height, -height)) // Negative: the rows stand from top to bottom.
+		if height == -1<<31 {
+			h.Height = 0
+		}
+		bits = int(binary.LittleEndian.Uint16(src[28:]))
 	}
 	h.BytesPerPixel = 4
-	if bits := binary.LittleEndian.Uint16(src[28:]); bits <= 8 {
+	if bits <= 8 {
 		h.BytesPerPixel = 1
-	}
-	return nil
-}
-
-// readTIFF reads the first directory.
-func readTIFF(src []byte, h *Header) error {
-	if len(src) < 8 {
-		return truncated(TIFF, len(src))
-	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if src[0] == 'M' {
-		order = binary.BigEndian
-	}
-	at := int64(order.Uint32(src[4:]))
-	if at+2 > int64(len(src)) {
-		return truncated(TIFF, len(src))
-	}
-	count := int64(order.Uint16(src[at:]))
-	if at+2+12*count > int64(len(src)) {
-		return truncated(TIFF, len(src))
-	}
-	samples := 1
-	for i := range count {
-		entry := src[at+2+12*i:]
-		value := int(order.Uint32(entry[8:]))
-		if order.Uint16(entry[2:]) == 3 { // SHORT.
-			value = int(order.Uint16(entry[8:]))
-			if order.Uint32(entry[4:]) > 2 { // The values lie elsewhere; the first one will do.
-				if p := int64(order.Uint32(entry[8:])); p+2 <= int64(len(src)) {
-					value = int(order.Uint16(src[p:]))
-				}
-			}
-		}
-		switch order.Uint16(entry) {
-		case 256:
-			h.Width = value
-		case 257:
-			h.Height = value
-		case 258:
-			h.Bits = value
-		case 277:
-			samples = value
-		}
-	}
-	h.BytesPerPixel = 4
-	if samples == 1 {
-		h.BytesPerPixel = 1
-	}
-	if h.Bits == 16 {
-		h.BytesPerPixel *= 2
 	}
 	return nil
 }

@@ -8,12 +8,19 @@ import (
 
 // readJPEG walks the segments to the frame header (ITU T.81, annex B).
 func readJPEG(src []byte, h *Header) error {
+	isRGB := false
 	for marker, body := range Segments(src) {
 		switch {
+		case marker == 0xee && len(body) >= 12 && string(body[:5]) == "Adobe":
+			isRGB = body[11] == 0
 		case marker == markerEOI, marker == markerSOS:
 			return event.Refuse(event.ReasonCorrupt, "jpeg without a frame header")
 		case marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
-			return readFrame(body, marker, h)
+			err := readFrame(body, marker, h)
+			if isRGB && len(body) > 5 && body[5] == 3 {
+				h.BytesPerPixel += 4 // The planes become one RGBA image.
+			}
+			return err
 		}
 	}
 	return truncated(JPEG, len(src))

@@ -27,14 +27,34 @@ var magic = []struct{ prefix, format string }{
 	{"IIRO", "raw"},
 	{"IIRS", "raw"},
 	{"FUJIFILMCCD-RAW", "raw"},
+	{"\x00MRM", "raw"},
+	{"FOVb", "raw"},
+	{"II\x1a\x00\x00\x00HEAPCCDR", "raw"},
 	{"\x1a\x45\xdf\xa3", "video"},
+	{"OggS", "video"},
+	{"FLV\x01", "video"},
+	{"\x00\x00\x01\xba", "video"},
+	{"\x00\x00\x01\xb3", "video"},
+	{"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video"},
+	{"II\xbc\x01", "jxr"},
+	{"%!PS", "eps"},
+	{"\xc5\xd0\xd3\xc6", "eps"},
+	{"\x76\x2f\x31\x01", "exr"},
+	{"#?RADIANCE", "hdr"},
+	{"#?RGBE", "hdr"},
+	{"gimp xcf", "xcf"},
+	{"DDS ", "dds"},
+	{"qoif", "qoi"},
+	{"icns", "icns"},
+	{"\x1f\x8b\x08", "gzip"},
 }
 
 // brands maps the brands of an ISO base media file to a format; any other
 // brand is a video.
 var brands = map[string]string{
 	"avif": "avif", "avis": "avif",
-	"heic": "heic", "heix": "heic", "hevc": "heic", "hevx": "heic", "heim": "heic", "heis": "heic", "mif1": "heic", "msf1": "heic",
+	"heic": "heic", "heix": "heic", "hevc": "heic", "hevx": "heic", "heim": "heic", "heis": "heic", "hevm": "heic", "hevs": "heic", "mif1": "heic", "mif2": "heic", "msf1": "heic",
+	"jxl ": "jxl", "jp2 ": "jp2", "jpx ": "jp2", "jph ": "jp2",
 	"crx ": "raw",
 }
 
@@ -79,6 +99,10 @@ func sniff(src []byte) string {
 		return BMP
 	case len(src) >= 12 && string(src[4:8]) == "ftyp":
 		return sniffBrands(src)
+	case len(src) >= 12 && (string(src[4:8]) == "moov" || string(src[4:8]) == "mdat" || string(src[4:8]) == "wide"): // QuickTime before it had brands.
+		return "video"
+	case len(src) >= 3 && src[0] == 'P' && src[1] >= '1' && src[1] <= '7' && strings.ContainsRune(" \t\r\n", rune(src[2])):
+		return "pnm"
 	}
 	return sniffText(src)
 }
@@ -108,15 +132,34 @@ func sniffBrands(src []byte) string {
 
 // sniffText finds SVG, HTML and PDF, which may begin with blanks and comments.
 func sniffText(src []byte) string {
-	head := strings.ToLower(string(src[:min(len(src), 4096)]))
+	src = src[:min(len(src), 16<<10)]
+	if bytes.HasPrefix(src, []byte("\xff\xfe")) || bytes.HasPrefix(src, []byte("\xfe\xff")) { // UTF-16: what matters of it is ASCII.
+		src = bytes.ReplaceAll(src[2:], []byte{0}, nil)
+	}
+	head := strings.ToLower(string(src))
 	head = strings.TrimLeft(strings.TrimPrefix(head, "\xef\xbb\xbf"), " \t\r\n")
-	switch {
-	case strings.HasPrefix(head, "%pdf-"), strings.Contains(head[:min(len(head), 1024)], "%pdf-"):
+	if strings.Contains(head[:min(len(head), 1024)], "%pdf-") {
 		return "pdf"
-	case strings.HasPrefix(head, "<") && strings.Contains(head, "<svg"):
+	}
+	if !strings.HasPrefix(head, "<") {
+		return ""
+	}
+	svg, html := strings.Index(head, "<svg"), min(index(head, "<html"), index(head, "<!doctype html"))
+	switch {
+	case svg >= 0 && svg < html: // A page may hold an SVG.
 		return "svg"
-	case strings.HasPrefix(head, "<!doctype html"), strings.HasPrefix(head, "<html"), strings.HasPrefix(head, "<") && strings.Contains(head, "<html"):
+	case html < len(head):
 		return "html"
+	case strings.Contains(head, ":svg") && strings.Contains(head, "http://www.w3.org/2000/svg"): // With a namespace before its names.
+		return "svg"
 	}
 	return ""
+}
+
+// index is where part begins in s; the end of s if it is not there.
+func index(s, part string) int {
+	if at := strings.Index(s, part); at >= 0 {
+		return at
+	}
+	return len(s)
 }
