@@ -12,9 +12,8 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"math"
 
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
 
 	"github.com/tintype/tintype/event"
@@ -34,7 +33,8 @@ func decode(ctx context.Context, src []byte, format string) (image.Image, error)
 	r := newReader(ctx, src)
 	switch format {
 	case header.JPEG:
-		img, err = jpeg.Decode(r)
+		// A JPEG that lacks but its last marker has all its pixels.
+		img, err = jpeg.Decode(io.MultiReader(r, bytes.NewReader([]byte{0xff, 0xd9})))
 	case header.PNG:
 		img, err = png.Decode(r)
 	case header.GIF:
@@ -42,9 +42,9 @@ func decode(ctx context.Context, src []byte, format string) (image.Image, error)
 	case header.WebP:
 		img, err = decodeWebP(ctx, src, h)
 	case header.TIFF:
-		img, err = tiff.Decode(r)
+		img, err = decodeTIFF(ctx, src)
 	case header.BMP:
-		img, err = bmp.Decode(r)
+		img, err = decodeBMP(ctx, src, h.Width, h.Height)
 	}
 	if err != nil {
 		return nil, refusal(ctx, format, err, r.r.Len() == 0)
@@ -60,16 +60,26 @@ func decode(ctx context.Context, src []byte, format string) (image.Image, error)
 func refusal(ctx context.Context, format string, err error, exhausted bool) error {
 	var unsupportedJPEG jpeg.UnsupportedError
 	var unsupportedPNG png.UnsupportedError
-	var unsupportedTIFF tiff.UnsupportedError
+	_, refused := event.AsRefusal(err)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), exhausted && errors.Is(err, jpeg.FormatError("short Huffman data")):
+	case refused:
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), exhausted && cutOff[err]:
 		return event.Refuse(event.ReasonTruncated, "%s: %v", format, err)
-	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupportedTIFF), errors.Is(err, bmp.ErrUnsupported):
+	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG):
 		return event.Refuse(event.ReasonUnsupportedFeature, "%s: %v", format, err)
 	}
 	return event.Refuse(event.ReasonCorrupt, "%s: %v", format, err)
+}
+
+// cutOff are the errors of the JPEG decoder when it comes upon the end too early.
+var cutOff = map[error]bool{
+	jpeg.FormatError("short Huffman data"):      true,
+	jpeg.FormatError("missing 0xff00 sequence"): true,
+	jpeg.FormatError("bad RST marker"):          true,
+	jpeg.FormatError("missing SOS marker"):      true,
 }
 
 // decodeGIF draws the first frame onto the logical screen.
@@ -87,7 +97,8 @@ func decodeGIF(r io.Reader, h header.Header) (image.Image, error) {
 // chunks are given a container of their own and drawn onto the canvas.
 func decodeWebP(ctx context.Context, src []byte, h header.Header) (image.Image, error) {
 	if !h.Animated {
-		return webp.Decode(newReader(ctx, src))
+		img, err := webp.Decode(newReader(ctx, src))
+		return fullRange(img), err
 	}
 	chunks := src[h.Frame.Start:h.Frame.End]
 	still := make([]byte, 0, len(chunks)+30)
@@ -102,17 +113,55 @@ func decodeWebP(ctx context.Context, src []byte, h header.Header) (image.Image, 
 	if err != nil {
 		return nil, err
 	}
+	frame = fullRange(contained(frame))
 	canvas := image.NewNRGBA(image.Rect(0, 0, h.Width, h.Height))
 	draw.Draw(canvas, frame.Bounds().Add(image.Pt(h.Frame.X, h.Frame.Y)), frame, frame.Bounds().Min, draw.Src)
 	return canvas, nil
+}
+
+// luminances and chrominances bring the range of VP8's samples, 16 to 235 and 16
+// to 240, to that of JPEG's, 0 to 255, which package image takes them for (RFC
+// 6386, 9.2; ITU-R BT.601).
+var luminances, chrominances = func() (y, c [256]uint8) {
+	for i := range 256 {
+		y[i] = uint8(min(max(math.Round(float64(i-16)*255/219), 0), 255))
+		c[i] = uint8(min(max(math.Round(float64(i-128)*255/224)+128, 0), 255))
+	}
+	return y, c
+}()
+
+// fullRange does so in place, with a lossy WebP.
+func fullRange(img image.Image) image.Image {
+	var planes *image.YCbCr
+	switch img := img.(type) {
+	case *image.YCbCr:
+		planes = img
+	case *image.NYCbCrA:
+		planes = &img.YCbCr
+	default:
+		return img
+	}
+	for i, y := range planes.Y {
+		planes.Y[i] = luminances[y]
+	}
+	for i := range planes.Cb {
+		planes.Cb[i], planes.Cr[i] = chrominances[planes.Cb[i]], chrominances[planes.Cr[i]]
+	}
+	return img
 }
 
 func appendUint24(b []byte, v int) []byte { return append(b, byte(v), byte(v>>8), byte(v>>16)) }
 
 // contained makes an image safe for libraries that look up colours in
 // goroutines of their own: a paletted image may name colours that its palette
-// does not have, and that panic could not be caught.
+// does not have, an alpha channel may be short, and that panic could not be
+// caught.
 func contained(img image.Image) image.Image {
+	if alpha, ok := img.(*image.NYCbCrA); ok {
+		if b := alpha.Rect; !b.Empty() && alpha.AOffset(b.Max.X-1, b.Max.Y-1) >= len(alpha.A) {
+			return &alpha.YCbCr
+		}
+	}
 	p, ok := img.(*image.Paletted)
 	if !ok {
 		return img
@@ -137,7 +186,7 @@ type reader struct {
 }
 
 // readerChunk is how many bytes are handed out at once.
-const readerChunk = 1024
+const readerChunk = 256
 
 func newReader(ctx context.Context, src []byte) *reader {
 	return &reader{ctx: ctx, r: bytes.NewReader(src)}

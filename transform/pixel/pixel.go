@@ -46,8 +46,8 @@ func Need(src []byte, meta Meta) int64 {
 		return 1 << 20
 	}
 	// The first resize holds its result for full-height columns: a kilopixel or
-	// two a row, four bytes a pixel.
-	return h.DecodedBytes() + int64(max(h.Width, h.Height))*4096 + 8<<20
+	// two a row, four bytes a pixel. Then there are the renditions themselves.
+	return h.DecodedBytes() + int64(max(h.Width, h.Height))*4096 + 16<<20
 }
 
 // Render makes the renditions of specs, in their order. A photo that cannot be

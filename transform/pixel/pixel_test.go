@@ -3,6 +3,7 @@ package pixel
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"image"
 	"image/color"
@@ -137,7 +138,8 @@ func TestSizesAreImagings(t *testing.T) {
 		orientation := rapid.IntRange(1, 8).Draw(t, "orientation")
 		boxW, boxH := rapid.IntRange(1, 300).Draw(t, "boxW"), rapid.IntRange(1, 300).Draw(t, "boxH")
 		specs := []Spec{
-			{Name: "a", Width: boxW, Height: boxH, Mode: Fit, Quality: 80}, {Name: "b", Width: boxH, Height: boxW, Mode: Fill, Quality: 80},
+			{Name: "a", Width: boxW, Height: boxH, Mode: Fit, Quality: 80},
+			{Name: "b", Width: boxH, Height: boxW, Mode: Fill, Quality: 80},
 			{Name: "c", Width: boxW/2 + 1, Height: boxH/2 + 1, Mode: Fit, Quality: 80},
 		}
 		photo := turn(image.NewNRGBA(image.Rect(0, 0, w, h)), orientation)
@@ -266,6 +268,44 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// whiteWebP is a lossy WebP of 16 white pixels a side, whose luminance is 235.
+var whiteWebP = []byte("RIFF$\x00\x00\x00WEBPVP8 \x18\x00\x00\x000\x01\x00\x9d\x01*\x10\x00\x10\x00\x02\xc0L%\xa4\x00\x03p\x00\xfe\xf7\x8c\x00\x00")
+
+func TestWhiteOfALossyWebPIsWhite(t *testing.T) {
+	encoded, _, err := Render(t.Context(), whiteWebP, Meta{Format: "webp"}, DefaultSpecs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, g, b, _ := decodeRendition(t, encoded[0]).At(8, 8).RGBA(); min(r, g, b) < 0xfd00 {
+		t.Errorf("it is %x %x %x", r, g, b)
+	}
+}
+
+func TestAShortAlphaChannelIsContained(t *testing.T) {
+	img := image.NewNYCbCrA(image.Rect(0, 0, 64, 64), image.YCbCrSubsampleRatio420)
+	img.A = img.A[:100]
+	imaging.Resize(contained(img), 8, 8, imaging.Lanczos)
+}
+
+// What lacks but the end of image has all its pixels, and what follows it is not
+// looked at.
+func TestTheEndOfAJPEG(t *testing.T) {
+	whole := jpegOf(t, scene(200, 100))
+	for name, src := range map[string][]byte{
+		"no end marker": whole[:len(whole)-2], "half an end marker": whole[:len(whole)-1], "trailing bytes": append(bytes.Clone(whole), "and so on"...),
+	} {
+		if _, _, err := Render(t.Context(), src, Meta{Format: "jpeg"}, DefaultSpecs()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for cut := len(whole) - 5; cut > 200; cut -= 97 {
+		_, _, err := Render(t.Context(), whole[:cut], Meta{Format: "jpeg"}, DefaultSpecs())
+		if r, ok := event.AsRefusal(err); !ok || r.Reason != event.ReasonTruncated {
+			t.Errorf("cut to %d of %d bytes: %v", cut, len(whole), err)
+		}
+	}
+}
+
 func TestRenderEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
@@ -295,6 +335,10 @@ func FuzzRender(f *testing.F) {
 	f.Add(jpegOf(f, scene(20, 10)), uint8(6))
 	f.Add(pngOf(f, scene(10, 20)), uint8(1))
 	f.Add(tinyWebP, uint8(0))
+	f.Add(whiteWebP, uint8(0))
+	f.Add(animatedWebP, uint8(5))
+	f.Add(bmpOf(2, 2, 8, 1, make([]byte, 12), []byte{2, 0, 0, 0, 1, 1, 1, 2, 0, 1}), uint8(3))
+	f.Add(tiffOf(binary.LittleEndian, map[uint16][]uint32{256: {16}, 257: {16}, 258: {8}, 259: {7}, 262: {1}}, jpegOf(f, scene(16, 16))), uint8(1))
 	f.Fuzz(func(t *testing.T, src []byte, orientation uint8) {
 		for _, format := range []string{"jpeg", "png", "gif", "webp", "tiff", "bmp"} {
 			meta := Meta{Format: format, Orientation: int(orientation)}

@@ -37,7 +37,7 @@ const (
 	// policy is the version of all that decides about pixels beside the specs:
 	// the filter, the encoder and what becomes of colours. Another policy is
 	// another rendition.
-	policy = "lanczos;stdlib-jpeg;white-matte;v1"
+	policy = "lanczos;stdlib-jpeg;white-matte;v2"
 )
 
 // DefaultSpecs are 1024 and 512 pixels to fit, and a square of 128.
