@@ -47,9 +47,8 @@ func main() {
 	flag.Parse()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := run(o, log); err != nil {
-		log.Error("chserver ended", "error", err)
-		var locked *lockedError
-		if errors.As(err, &locked) {
+		log.Error("chserver ended", slog.Any("error", err))
+		if _, locked := errors.AsType[*lockedError](err); locked {
 			os.Exit(3)
 		}
 		os.Exit(1)
@@ -108,6 +107,9 @@ func open(o options) (*statement.Server, func(), error) {
 	}
 	server := &statement.Server{User: o.user, Password: password, Arguments: []string{
 		"--path=" + filepath.Join(dir, "data"),
+		// On a terminal the engine would log there; it calls its own way of ending
+		// an insert fatal. What concerns a client is told to the client.
+		"--logger.console=0",
 		// A whole answer is held in memory by the library: the bound is loose,
 		// since the peak is about twice the result.
 		"--max_server_memory_usage=" + strconv.FormatInt(o.maxMemory, 10),

@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/tintype/tintype/internal/deployment"
 	"github.com/tintype/tintype/internal/produce"
@@ -46,16 +42,18 @@ func (u uploading) run(ctx context.Context) (outcome, error) {
 	u.config.Client, u.config.Topic = client, u.deployment.Topics.Uploads.Name
 	u.config.Codec, u.config.Blobs = u.deployment.Codecs.Upload, u.deployment.Blobs
 
-	bar := newProgress(u.stderr, u.total)
-	defer bar.end()
 	var tracker *produce.Tracker
+	queryable := func() int { return 0 }
 	if u.wait {
 		tracker = produce.Track(ctx, produce.InClickHouse(u.deployment.ClickHouse, u.deployment.UploadsID), 0)
 		defer tracker.Close()
+		queryable = tracker.Queryable
 	}
+	shown := showProgress(u.stderr, u.total, u.wait, queryable)
+	defer shown.end()
 	onAck := u.config.OnAck
 	u.config.OnAck = func(a produce.Acked) {
-		bar.increment()
+		shown.acked.Add(1)
 		if tracker != nil {
 			tracker.Acked(a)
 		}
@@ -63,59 +61,13 @@ func (u uploading) run(ctx context.Context) (outcome, error) {
 			onAck(a)
 		}
 	}
-	u.config.OnFail = func(f produce.Failed) { bar.println(fmt.Sprintf("tintype: %v", f.Err)) }
+	u.config.OnFail = func(f produce.Failed) { shown.println(fmt.Sprintf("tintype: %v", f.Err)) }
 	result.Summary, err = produce.Run(ctx, u.config, u.source)
 	if err != nil || tracker == nil {
 		return result, err
 	}
 	result.WaitResult, err = tracker.Wait(ctx, u.waitTimeout)
 	return result, err
-}
-
-// progress is a bar on a terminal, and nothing elsewhere.
-type progress struct {
-	w    io.Writer
-	bars *mpb.Progress
-	bar  *mpb.Bar
-}
-
-func newProgress(w io.Writer, total int64) *progress {
-	p := &progress{w: w}
-	file, ok := w.(*os.File)
-	if !ok {
-		return p
-	}
-	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return p
-	}
-	p.bars = mpb.New(mpb.WithOutput(file), mpb.WithWidth(40))
-	p.bar = p.bars.AddBar(total,
-		mpb.PrependDecorators(decor.Name("uploaded "), decor.CountersNoUnit("%d / %d")),
-		mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s")))
-	return p
-}
-
-func (p *progress) increment() {
-	if p.bar != nil {
-		p.bar.Increment()
-	}
-}
-
-// println writes a line above the bar.
-func (p *progress) println(line string) {
-	w := p.w
-	if p.bars != nil {
-		w = p.bars
-	}
-	_, _ = fmt.Fprintln(w, line) // There is nowhere else to say it.
-}
-
-func (p *progress) end() {
-	if p.bar != nil {
-		p.bar.SetTotal(-1, true)
-		p.bars.Wait()
-		p.bar = nil
-	}
 }
 
 // missing tells which uploads are not queryable.

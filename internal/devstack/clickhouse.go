@@ -76,7 +76,7 @@ func StartClickHouse(ctx context.Context, o ClickHouseOptions) (*ClickHouse, err
 		return nil, err
 	}
 	c.child, c.native, c.http = first, first.ready.Native, first.ready.HTTP
-	go c.supervise(first)
+	go c.supervise(first) //nolint:contextcheck // It lives until Stop, beyond the start's context.
 	return c, nil
 }
 

@@ -98,15 +98,17 @@ func clusterID(dir string) (string, error) {
 	return id, nil
 }
 
-// kafkaLog passes on what the broker has to complain about.
+// kafkaLog passes on what the broker has to complain about. Its warnings are of
+// steps that took it some milliseconds: nothing for a person to act on.
 type kafkaLog struct{ log *slog.Logger }
 
 // Logf implements kfake.Logger.
 func (l kafkaLog) Logf(level kfake.LogLevel, format string, args ...any) {
-	switch level {
-	case kfake.LogLevelError:
-		l.log.Error("kafka", slog.String("message", fmt.Sprintf(format, args...)))
-	case kfake.LogLevelWarn:
-		l.log.Warn("kafka", slog.String("message", fmt.Sprintf(format, args...)))
+	at := slog.LevelDebug
+	if level == kfake.LogLevelError {
+		at = slog.LevelError
+	}
+	if level == kfake.LogLevelError || level == kfake.LogLevelWarn {
+		l.log.Log(context.Background(), at, "kafka", slog.String("message", fmt.Sprintf(format, args...)))
 	}
 }

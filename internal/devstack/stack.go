@@ -64,7 +64,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{lock: lock, failed: make(chan error, 1)}
 	if err := s.start(ctx, dir, o); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, s.Close()) //nolint:contextcheck // What was started ends even where ctx has ended.
 	}
 	s.addresses = Addresses{
 		Kafka: s.kafka.Addr(), ClickHouse: s.clickhouse.URL(), ClickHouseHTTP: "http://" + s.clickhouse.HTTP(),

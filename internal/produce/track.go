@@ -142,6 +142,13 @@ func (t *Tracker) settle(found map[int32]map[int64]bool, err error, now time.Tim
 	}
 }
 
+// Queryable is the number of uploads whose rows were found so far.
+func (t *Tracker) Queryable() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.latencies)
+}
+
 // A WaitResult tells what is queryable.
 type WaitResult struct {
 	Acked     int

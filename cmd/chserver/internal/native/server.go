@@ -67,7 +67,7 @@ func Serve(listener net.Listener, server *statement.Server, log *slog.Logger) er
 		clients.Go(func() {
 			c := &client{server: server, conn: conn, in: wire.NewReader(conn)}
 			if err := c.serve(); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-				log.Debug("a client's connection ended", "client", conn.RemoteAddr().String(), "error", err)
+				log.Debug("a client's connection ended", slog.String("client", conn.RemoteAddr().String()), slog.Any("error", err))
 			}
 			_ = conn.Close() // It may be closed already.
 			mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tintype/tintype/cmd/chserver/internal/engine"
@@ -18,9 +19,10 @@ type Server struct {
 	// Version is the engine's: major, minor, patch.
 	Version  [3]int
 	TimeZone string
-	// control runs what is about other connections.
-	control  *engine.Conn
-	sessions atomic.Int64
+	// control runs what is about other connections, under its lock.
+	control   *engine.Conn
+	controlMu sync.Mutex
+	sessions  atomic.Int64
 }
 
 // Start opens the data directory.
@@ -121,6 +123,8 @@ func (s *Session) Apply(queryID string, want map[string]string) error {
 
 // Kill stops what the session runs; it may be called from outside.
 func (s *Session) Kill() error {
+	s.server.controlMu.Lock()
+	defer s.server.controlMu.Unlock()
 	return s.server.control.Exec("KILL QUERY WHERE startsWith(Settings['log_comment'], " + Quote(s.tag+" ") + ") ASYNC")
 }
 
