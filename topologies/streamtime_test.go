@@ -9,8 +9,6 @@ import (
 	"github.com/tintype/tintype/exactly"
 )
 
-//go:fix inline
-func at(ms int64) *int64 { return new(ms) }
 
 func TestStreamTimeIsTheGreatestEventTimeSoFar(t *testing.T) {
 	var s streamTimes
