@@ -9,7 +9,6 @@ import (
 	"github.com/tintype/tintype/exactly"
 )
 
-
 func TestStreamTimeIsTheGreatestEventTimeSoFar(t *testing.T) {
 	var s streamTimes
 	if err := s.assign("uploads", []exactly.Claim{{Topic: "uploads", Partition: 0, Offset: -1}}); err != nil {
