@@ -38,18 +38,19 @@ type Directory struct {
 	Order         binary.ByteOrder
 	Width, Height int
 	// Bits is the length of each sample; all are the same where it is decoded.
-	Bits, Samples                       int
-	Compression, Photometric            int
-	Predictor, Planar, FillOrder        int
-	SampleFormat                        int
-	ExtraSamples                        []uint32
-	ColorMap                            []uint32
-	JPEGTables                          []byte
-	SubsampleX, SubsampleY, T4Options   int
-	BlockWidth, BlockHeight             int
-	Tiled                               bool
-	Offsets, Counts                     []uint32
-	mixedBits, reduced, children, isDNG bool
+	Bits, Samples                     int
+	Compression, Photometric          int
+	Predictor, Planar, FillOrder      int
+	SampleFormat                      int
+	ExtraSamples                      []uint32
+	ColorMap                          []uint32
+	JPEGTables                        []byte
+	SubsampleX, SubsampleY, T4Options int
+	BlockWidth, BlockHeight           int
+	Tiled                             bool
+	Offsets, Counts                   []uint32
+	allBits                           []uint32
+	reduced, children, isDNG          bool
 }
 
 // entry is one field of a directory.
@@ -149,10 +150,7 @@ func (d *Directory) set(tag uint16, e entry) {
 	case 257:
 		d.Height = first
 	case 258:
-		d.Bits = first
-		for _, n := range e.numbers(d.Order, 16) {
-			d.mixedBits = d.mixedBits || int(n) != first
-		}
+		d.Bits, d.allBits = first, e.numbers(d.Order, 16)
 	case 259:
 		d.Compression = first
 	case 262:
@@ -213,6 +211,16 @@ func (d *Directory) Alpha() bool {
 	return len(d.ExtraSamples) > 0 && (d.ExtraSamples[0] == 1 || d.ExtraSamples[0] == 2)
 }
 
+// mixedBits says that the samples of a pixel are of several lengths.
+func (d *Directory) mixedBits() bool {
+	for _, bits := range d.allBits[:min(len(d.allBits), max(d.Samples, 0))] {
+		if int(bits) != d.Bits {
+			return true
+		}
+	}
+	return false
+}
+
 // check refuses what the decoder of package pixel does not read.
 func (d *Directory) check() error {
 	colours := map[int]int{WhiteIsZero: 1, BlackIsZero: 1, RGB: 3, Palette: 1, CMYK: 4, YCbCr: 3}[d.Photometric]
@@ -222,7 +230,7 @@ func (d *Directory) check() error {
 		return d.refuse("photometric interpretation", d.Photometric)
 	case d.SampleFormat != 1 && d.SampleFormat != 4:
 		return d.refuse("sample format", d.SampleFormat)
-	case d.mixedBits || d.Bits < 1 || d.Bits > 16 && d.Bits != 32:
+	case d.mixedBits() || d.Bits < 1 || d.Bits > 16 && d.Bits != 32:
 		return d.refuse("bits a sample", d.Bits)
 	case d.Samples < colours || d.Samples > 16:
 		return d.refuse("samples a pixel", d.Samples)

@@ -105,8 +105,14 @@ func (d *bmpDecoder) header(src []byte) error {
 		if used == 0 {
 			used = 1 << d.depth
 		}
-		// The palette ends where the pixels begin, whatever it claims.
-		table := src[behind:max(int(min(int64(behind+used*entry), at, int64(len(src)))), behind)]
+		end := int64(behind + used*entry)
+		if at <= int64(behind) { // Where the palette should be: the pixels stand behind it.
+			at = end
+		}
+		if len(src) < behind {
+			return io.ErrUnexpectedEOF
+		}
+		table := src[behind:min(end, at, int64(len(src)))]
 		d.palette = make(color.Palette, 256)
 		for i := range d.palette {
 			d.palette[i] = color.NRGBA{A: 255}

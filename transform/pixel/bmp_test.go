@@ -23,26 +23,29 @@ func TestBMPVariants(t *testing.T) {
 	palette := []byte{0, 0, 0, 0, 0, 0, 255, 0, 255, 255, 255, 0} // Black, red, white.
 	masks565 := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, 0xf800), 0x7e0), 0x1f)
 	os2 := append([]byte("BM\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x00\x00\x0c\x00\x00\x00\x02\x00\x02\x00\x01\x00\x01\x00"), 0, 0, 0, 0, 0, 255, 0x80, 0, 0, 0, 0x40, 0, 0, 0)
+	early := bmpOf(2, 1, 1, 0, []byte{0, 0, 0, 0, 0, 0, 255, 0}, []byte{0x40, 0, 0, 0})
+	early[10] = 54 // The pixels are said to stand where the palette does.
 	black, red, white := color.NRGBA{0, 0, 0, 255}, color.NRGBA{255, 0, 0, 255}, color.NRGBA{255, 255, 255, 255}
 	for name, c := range map[string]struct {
 		src  []byte
 		want [2]color.NRGBA // the upper row
 	}{
-		"8 bits":              {bmpOf(2, 2, 8, 0, palette, []byte{0, 0, 0, 0, 1, 2, 0, 0}), [2]color.NRGBA{red, white}},
-		"8 bits, upside down": {bmpOf(2, -2, 8, 0, palette, []byte{1, 2, 0, 0, 0, 0, 0, 0}), [2]color.NRGBA{red, white}},
-		"4 bits":              {bmpOf(2, 2, 4, 0, palette, []byte{0, 0, 0, 0, 0x12, 0, 0, 0}), [2]color.NRGBA{red, white}},
-		"outside the palette": {bmpOf(2, 1, 8, 0, palette, []byte{9, 1}), [2]color.NRGBA{black, red}},
-		"run lengths of 8":    {bmpOf(2, 2, 8, 1, palette, []byte{2, 0, 0, 0, 1, 1, 1, 2, 0, 1}), [2]color.NRGBA{red, white}},
-		"literal run lengths": {bmpOf(3, 1, 8, 1, palette, []byte{0, 3, 1, 2, 1, 0, 0, 1}), [2]color.NRGBA{red, white}},
-		"a run that skips":    {bmpOf(2, 2, 8, 1, palette, []byte{0, 2, 1, 1, 1, 2, 0, 1}), [2]color.NRGBA{black, white}},
-		"run lengths of 4":    {bmpOf(2, 1, 4, 2, palette, []byte{2, 0x12, 0, 1}), [2]color.NRGBA{red, white}},
-		"a run too long":      {bmpOf(2, 1, 8, 1, palette, []byte{200, 1, 0, 1}), [2]color.NRGBA{red, red}},
-		"15 bits":             {bmpOf(2, 1, 16, 0, nil, []byte{0x00, 0x7c, 0xff, 0x7f}), [2]color.NRGBA{red, white}},
-		"16 bits, bit fields": {bmpOf(2, 1, 16, 3, masks565, []byte{0x00, 0xf8, 0xff, 0xff}), [2]color.NRGBA{red, white}},
-		"24 bits":             {bmpOf(2, 1, 24, 0, nil, []byte{0, 0, 255, 255, 255, 255}), [2]color.NRGBA{red, white}},
-		"24 bits, a gap":      {bmpOf(2, 1, 24, 0, make([]byte, 10), []byte{0, 0, 255, 255, 255, 255}), [2]color.NRGBA{red, white}},
-		"32 bits, no alpha":   {bmpOf(2, 1, 32, 0, nil, []byte{0, 0, 255, 0, 255, 255, 255, 7}), [2]color.NRGBA{red, white}},
-		"os/2":                {os2, [2]color.NRGBA{black, red}},
+		"8 bits":               {bmpOf(2, 2, 8, 0, palette, []byte{0, 0, 0, 0, 1, 2, 0, 0}), [2]color.NRGBA{red, white}},
+		"8 bits, upside down":  {bmpOf(2, -2, 8, 0, palette, []byte{1, 2, 0, 0, 0, 0, 0, 0}), [2]color.NRGBA{red, white}},
+		"4 bits":               {bmpOf(2, 2, 4, 0, palette, []byte{0, 0, 0, 0, 0x12, 0, 0, 0}), [2]color.NRGBA{red, white}},
+		"outside the palette":  {bmpOf(2, 1, 8, 0, palette, []byte{9, 1}), [2]color.NRGBA{black, red}},
+		"run lengths of 8":     {bmpOf(2, 2, 8, 1, palette, []byte{2, 0, 0, 0, 1, 1, 1, 2, 0, 1}), [2]color.NRGBA{red, white}},
+		"literal run lengths":  {bmpOf(3, 1, 8, 1, palette, []byte{0, 3, 1, 2, 1, 0, 0, 1}), [2]color.NRGBA{red, white}},
+		"a run that skips":     {bmpOf(2, 2, 8, 1, palette, []byte{0, 2, 1, 1, 1, 2, 0, 1}), [2]color.NRGBA{black, white}},
+		"run lengths of 4":     {bmpOf(2, 1, 4, 2, palette, []byte{2, 0x12, 0, 1}), [2]color.NRGBA{red, white}},
+		"a run too long":       {bmpOf(2, 1, 8, 1, palette, []byte{200, 1, 0, 1}), [2]color.NRGBA{red, red}},
+		"15 bits":              {bmpOf(2, 1, 16, 0, nil, []byte{0x00, 0x7c, 0xff, 0x7f}), [2]color.NRGBA{red, white}},
+		"16 bits, bit fields":  {bmpOf(2, 1, 16, 3, masks565, []byte{0x00, 0xf8, 0xff, 0xff}), [2]color.NRGBA{red, white}},
+		"24 bits":              {bmpOf(2, 1, 24, 0, nil, []byte{0, 0, 255, 255, 255, 255}), [2]color.NRGBA{red, white}},
+		"24 bits, a gap":       {bmpOf(2, 1, 24, 0, make([]byte, 10), []byte{0, 0, 255, 255, 255, 255}), [2]color.NRGBA{red, white}},
+		"32 bits, no alpha":    {bmpOf(2, 1, 32, 0, nil, []byte{0, 0, 255, 0, 255, 255, 255, 7}), [2]color.NRGBA{red, white}},
+		"no place for colours": {early, [2]color.NRGBA{black, red}},
+		"os/2":                 {os2, [2]color.NRGBA{black, red}},
 	} {
 		img, err := decode(t.Context(), c.src, header.BMP)
 		if err != nil {

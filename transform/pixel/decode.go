@@ -36,7 +36,7 @@ func decode(ctx context.Context, src []byte, format string) (image.Image, error)
 		// A JPEG that lacks but its last marker has all its pixels.
 		img, err = jpeg.Decode(io.MultiReader(r, bytes.NewReader([]byte{0xff, 0xd9})))
 	case header.PNG:
-		img, err = png.Decode(r)
+		img, err = decodePNG(ctx, src)
 	case header.GIF:
 		img, err = decodeGIF(r, h)
 	case header.WebP:

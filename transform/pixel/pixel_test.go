@@ -306,6 +306,27 @@ func TestTheEndOfAJPEG(t *testing.T) {
 	}
 }
 
+func TestPNGsThatBrowsersShow(t *testing.T) {
+	whole := pngOf(t, scene(200, 100))
+	comment := append([]byte("\x00\x00\x00\x05tEXtkey\x00v"), "none"...) // No checksum.
+	for name, src := range map[string][]byte{
+		"a wrong checksum in a comment": append(append(bytes.Clone(whole[:33]), comment...), whole[33:]...),
+		"without its end":               whole[:len(whole)-12],
+		"half its end":                  whole[:len(whole)-5],
+		"trailing bytes":                append(bytes.Clone(whole), "and so on"...),
+	} {
+		if _, _, err := Render(t.Context(), src, Meta{Format: "png"}, DefaultSpecs()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for cut := len(whole) - 40; cut > 100; cut -= 997 {
+		_, _, err := Render(t.Context(), whole[:cut], Meta{Format: "png"}, DefaultSpecs())
+		if r, ok := event.AsRefusal(err); !ok || r.Reason != event.ReasonTruncated {
+			t.Errorf("cut to %d of %d bytes: %v", cut, len(whole), err)
+		}
+	}
+}
+
 func TestRenderEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()

@@ -103,16 +103,14 @@ func (d *tiffDecoder) readRow(r io.Reader) error {
 		return err
 	}
 	_, err := io.ReadFull(r, d.row)
-	if d.FillOrder == 2 && d.Compression == header.CompressionNone && d.Bits < 8 {
-		for i := range d.row {
-			d.row[i] = bits.Reverse8(d.row[i])
-		}
-	}
 	return err
 }
 
 func (d *tiffDecoder) decompress(data []byte, height int) (io.Reader, error) {
-	raw := newReader(d.ctx, data)
+	var raw io.Reader = newReader(d.ctx, data)
+	if d.FillOrder == 2 && d.Compression != header.CompressionG3 && d.Compression != header.CompressionG4 {
+		raw = reversed{raw}
+	}
 	switch d.Compression {
 	case header.CompressionLZW:
 		return bufio.NewReader(lzw.NewReader(raw, lzw.MSB, 8)), nil
@@ -131,6 +129,18 @@ func (d *tiffDecoder) decompress(data []byte, height int) (io.Reader, error) {
 		return ccitt.NewReader(raw, order, mode, d.BlockWidth, height, &ccitt.Options{Invert: true}), nil // Fax white is 0.
 	}
 	return bufio.NewReader(raw), nil
+}
+
+// reversed is data whose bytes have their first bit last.
+type reversed struct{ r io.Reader }
+
+// Read implements io.Reader.
+func (r reversed) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	for i := range n {
+		p[i] = bits.Reverse8(p[i])
+	}
+	return n, err
 }
 
 // predict undoes the horizontal predictor (TIFF 6.0, section 14).
