@@ -25,10 +25,10 @@ func exifBlocks(src []byte, format string) [][]byte {
 	case header.WebP:
 		var blocks [][]byte
 		for kind, body := range header.WebPChunks(src) {
-			// It counts whatever the container's flags say. RFC 9649 has no header
-			// before it, as a JPEG has; some programs (Pillow) write one all the same.
-			if kind == "EXIF" && len(blocks) < maxBlocks {
-				blocks = append(blocks, bytes.TrimPrefix(body, []byte(exifHeader)))
+			// It counts whatever the container's flags say, but not behind a JPEG's
+			// header, which RFC 9649 does not have.
+			if kind == "EXIF" {
+				blocks = append(blocks, body)
 			}
 		}
 		return blocks
