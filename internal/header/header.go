@@ -6,6 +6,7 @@ package header
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/tintype/tintype/event"
 )
@@ -49,8 +50,11 @@ type Frame struct {
 // Pixels is the number of pixels that the photo claims.
 func (h Header) Pixels() int64 { return int64(h.Width) * int64(h.Height) }
 
-// DecodedBytes is about what decoding the photo holds.
-func (h Header) DecodedBytes() int64 { return int64(float64(h.Pixels()) * h.BytesPerPixel) }
+// DecodedBytes is about what decoding the photo holds, bounded so
+// that sums of it do not overflow.
+func (h Header) DecodedBytes() int64 {
+	return int64(min(float64(h.Pixels())*h.BytesPerPixel, math.MaxInt64/2))
+}
 
 // Read sniffs the format and reads the header. Its error is an event.Refusal.
 func Read(src []byte) (Header, error) {
