@@ -125,6 +125,13 @@ func readAnimation(src []byte, at int, size int64, h *Header) error {
 			h.Frame.Width, h.Frame.Height, h.Frame.X, h.Frame.Y, h.Width, h.Height)
 	}
 	h.BytesPerPixel = 12 // The frame by either bitstream, and the canvas.
+	frames := 0
+	for kind := range WebPChunks(src) {
+		if kind == "ANMF" {
+			frames++
+		}
+	}
+	h.Animated = frames > 1
 	for at := h.Frame.Start; at+8 <= h.Frame.End; {
 		size := int64(binary.LittleEndian.Uint32(src[at+4:]))
 		if kind := string(src[at : at+4]); kind == "VP8 " || kind == "VP8L" {

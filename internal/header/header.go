@@ -113,10 +113,10 @@ func readPNG(src []byte, h *Header) error {
 	default:
 		h.BytesPerPixel = 4
 	}
-	for kind := range PNGChunks(src) {
+	for kind, body := range PNGChunks(src) {
 		switch kind {
 		case "acTL":
-			h.Animated = true
+			h.Animated = len(body) >= 4 && binary.BigEndian.Uint32(body) > 1
 		case "tRNS":
 			if gray || !palette { // Becomes NRGBA, or NRGBA64.
 				h.BytesPerPixel = 4 * float64(max(h.Bits/8, 1))

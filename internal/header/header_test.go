@@ -71,6 +71,30 @@ func TestWebPIsHeldToItsClaims(t *testing.T) {
 	}
 }
 
+func TestAnimatedHasMoreThanOneFrame(t *testing.T) {
+	const lossy = "\x30\x01\x00\x9d\x01\x2a\x10\x00\x10\x00"
+	canvas := chunk("VP8X", "\x02\x00\x00\x00\x0f\x00\x00\x0f\x00\x00")
+	frame := chunk("ANMF", "\x00\x00\x00\x00\x00\x00\x0f\x00\x00\x0f\x00\x00\x64\x00\x00\x00"+chunk("VP8 ", lossy))
+	png := func(frames byte) []byte {
+		src := []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\x00\x64\x00\x00\x00\x64\x08\x02\x00\x00\x00\x00\x00\x00\x00")
+		return append(src, "\x00\x00\x00\x08acTL\x00\x00\x00"+string([]byte{frames})+"\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	}
+	for name, c := range map[string]struct {
+		src  []byte
+		want bool
+	}{
+		"webp of one frame": {riff(canvas, frame), false},
+		"webp of two":       {riff(canvas, frame, frame), true},
+		"png of one frame":  {png(1), false},
+		"png of two":        {png(2), true},
+	} {
+		h, err := Read(c.src)
+		if err != nil || h.Animated != c.want {
+			t.Errorf("%s: %t, %v", name, h.Animated, err)
+		}
+	}
+}
+
 func TestWhatDecodingHolds(t *testing.T) {
 	png := func(bits, colour, interlace byte) []byte {
 		src := []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\x00\x64\x00\x00\x00\x64")

@@ -96,7 +96,7 @@ func decodeGIF(r io.Reader, h header.Header) (image.Image, error) {
 // decodeWebP decodes a still, or the first frame of an animation: that frame's
 // chunks are given a container of their own and drawn onto the canvas.
 func decodeWebP(ctx context.Context, src []byte, h header.Header) (image.Image, error) {
-	if !h.Animated {
+	if h.Frame.End == 0 {
 		img, err := webp.Decode(newReader(ctx, src))
 		return fullRange(img), err
 	}
