@@ -2,6 +2,7 @@ package devstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -207,6 +208,9 @@ func (c *ClickHouse) fail(err error) {
 // chserver finds the binary.
 func chserver(binary string) (string, error) {
 	if binary != "" {
+		if _, err := os.Stat(binary); err != nil {
+			return "", fmt.Errorf("devstack: find chserver: %w", err)
+		}
 		return binary, nil
 	}
 	if self, err := os.Executable(); err == nil {
@@ -217,7 +221,7 @@ func chserver(binary string) (string, error) {
 	}
 	found, err := exec.LookPath("chserver")
 	if err != nil {
-		return "", fmt.Errorf("devstack: find chserver beside this program or in PATH (--chserver FILE names it): %w", err)
+		return "", errors.New("devstack: there is no chserver beside this program or in PATH: make build builds it, --chserver FILE names it")
 	}
 	return found, nil
 }

@@ -9,43 +9,112 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+	"time"
 )
 
-// fetch has npm fetch the package and takes the library out of it.
+// libraryName is the engine in the package and in the cache.
+const libraryName = "libchdb.so"
+
+// fetch has npm fetch the package and takes the library out of it. All of it
+// happens in a folder beside the library that is deleted however it ends: what
+// has the library's name was checked and written to its end.
 func (p enginePackage) fetch(ctx context.Context, dir, lib string, log *slog.Logger) (err error) {
-	npm, err := exec.LookPath("npm")
-	if err != nil {
+	temporary := filepath.Join(dir, "fetch")
+	if err := os.RemoveAll(temporary); err != nil { // Of a process that was killed: the lock is held.
 		return err
 	}
-	temporary, err := os.MkdirTemp(dir, "fetch-")
-	if err != nil {
+	packed := filepath.Join(temporary, "packed")
+	if err := os.MkdirAll(packed, 0o755); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temporary)) }()
-	log.Info("fetching the ClickHouse engine, once", slog.String("package", p.name+"@"+engineVersion), slog.String("size", "178 MB"))
-	command := exec.CommandContext(ctx, npm, "pack", "--silent", p.name+"@"+engineVersion)
-	command.Dir = temporary
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm pack: %w: %s", err, strings.TrimSpace(string(out)))
-	}
-	archives, err := filepath.Glob(filepath.Join(temporary, "*.tgz"))
-	if err != nil || len(archives) != 1 {
-		return fmt.Errorf("npm pack wrote %d archives, want 1", len(archives))
-	}
-	if err := verify(archives[0], p.sha256); err != nil {
+	began := time.Now()
+	npm, err := p.npm.ensure(ctx, filepath.Join(temporary, "node"), log)
+	if err != nil {
 		return err
 	}
-	log.Info("unpacking the ClickHouse engine", slog.String("size", "566 MB"))
-	unpacked := filepath.Join(temporary, "libchdb.so")
-	if err := unpack(archives[0], "package/libchdb.so", unpacked); err != nil {
+	log.Info("fetching the ClickHouse engine, once", slog.String("package", p.name+"@"+engineVersion), slog.String("size", megabytes(p.size)))
+	// The cache is npm's own for as long as this takes, or the archive would
+	// stay in the user's as well.
+	cache := filepath.Join(temporary, "cache")
+	watched := watch(cache, p.size, log)
+	err = call(ctx, packed, npm, "pack", "--loglevel=error", "--cache="+cache,
+		"--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000", p.name+"@"+engineVersion)
+	watched()
+	if err != nil {
+		return fmt.Errorf("npm pack: %w", err)
+	}
+	archive, err := only(packed, "*.tgz")
+	if err != nil {
 		return err
 	}
-	return os.Rename(unpacked, lib)
+	if err := verify(archive, p.sha256); err != nil {
+		return err
+	}
+	log.Info("unpacking the ClickHouse engine", slog.String("size", megabytes(p.unpacked)))
+	unpacked := filepath.Join(temporary, libraryName)
+	if err := unpack(archive, "package/"+libraryName, unpacked); err != nil {
+		return err
+	}
+	if err := os.Rename(unpacked, lib); err != nil {
+		return err
+	}
+	log.Info("the ClickHouse engine is here", slog.String("file", lib), slog.String("took", time.Since(began).Round(time.Second).String()))
+	return nil
+}
+
+// progressEvery is how often a long fetch is heard of.
+const progressEvery = 5 * time.Second
+
+// watch tells how many bytes a folder holds of those that it will, until its
+// result is called.
+func watch(dir string, size int64, log *slog.Logger) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				log.Info("fetching", slog.String("fetched", megabytes(min(folderSize(dir), size))), slog.String("of", megabytes(size)))
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// folderSize adds up the files of a folder that changes meanwhile.
+func folderSize(dir string) (size int64) {
+	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error { // What is gone counts nothing.
+		if err == nil && entry.Type().IsRegular() {
+			if info, err := entry.Info(); err == nil {
+				size += info.Size()
+			}
+		}
+		return nil
+	})
+	return size
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%d MB", (n+500_000)/1_000_000) }
+
+// only returns the one file of a folder that matches.
+func only(dir, pattern string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		return "", err
+	}
+	if len(files) != 1 {
+		return "", fmt.Errorf("fetched %d archives, want 1", len(files))
+	}
+	return files[0], nil
 }
 
 // verify compares a file with its checksum.

@@ -17,9 +17,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// loopback takes a free port of this machine.
-const loopback = "127.0.0.1:0"
-
 // KafkaOptions say how to start the embedded Kafka.
 type KafkaOptions struct {
 	// Dir keeps topics, groups and transactions over restarts.

@@ -56,7 +56,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	blobs := filepath.Join(dir, "blobs")
 	if err := os.MkdirAll(blobs, 0o755); err != nil {
-		return nil, fmt.Errorf("devstack: make the folder: %w", err)
+		return nil, fmt.Errorf("devstack: make the folder of the stack (--dir): %w", err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
@@ -76,6 +76,12 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 
 // start starts the parts; Close ends what was started.
 func (s *Stack) start(ctx context.Context, dir string, o Options) (err error) {
+	if err := o.checkListen(ctx); err != nil {
+		return err
+	}
+	if _, err := chserver(o.Chserver); err != nil {
+		return err
+	}
 	lib, err := EnsureEngine(ctx, EngineOptions{Lib: o.EngineLib, Log: o.Log})
 	if err != nil {
 		return err

@@ -142,3 +142,35 @@ func TestStackWithoutEngine(t *testing.T) {
 		t.Errorf("no engine: %v", err)
 	}
 }
+
+// What keeps a stack from starting is said in a line that names the flag.
+func TestStackRefuses(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	address := taken.Addr().String()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*devstack.Options){
+		"Kafka cannot listen on " + address + ": bind: address already in use (--kafka-listen ":                func(o *devstack.Options) { o.KafkaListen = address },
+		"ClickHouse cannot listen on " + address + ": bind: address already in use (--clickhouse-listen ":      func(o *devstack.Options) { o.ClickHouseListen = address },
+		"ClickHouse cannot listen on " + address + ": bind: address already in use (--clickhouse-http-listen ": func(o *devstack.Options) { o.ClickHouseHTTPListen = address },
+		"(--dir): mkdir " + file + ": not a directory":                                                         func(o *devstack.Options) { o.Dir = filepath.Join(file, "dev") },
+		"find chserver: stat " + file + ".none: no such file":                                                  func(o *devstack.Options) { o.Chserver = file + ".none" },
+	} {
+		o := options(t, t.TempDir())
+		change(&o)
+		_, err := devstack.Start(within(t), o)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %v, want one line with %q", err, want)
+		}
+	}
+	if !devstack.Busy(t.Context(), address) || devstack.Busy(t.Context(), "127.0.0.1:0") {
+		t.Error("what is busy is free, or the reverse")
+	}
+}
