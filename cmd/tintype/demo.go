@@ -49,7 +49,6 @@ func (c *demoCommand) Run(e *env) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	log := e.logger()
-	e.say("starting Kafka and ClickHouse in " + dir)
 	addresses, stop, err := c.servers(e, dir)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/tintype/tintype/internal/devstack"
 	"github.com/tintype/tintype/internal/servers"
@@ -63,6 +64,13 @@ func (f stackFlags) start(e *env, dir string) (*devstack.Stack, error) {
 	if err != nil {
 		return nil, &setupError{err}
 	}
+	for flag, address := range map[string]string{
+		"kafka-listen": f.KafkaListen, "clickhouse-listen": f.ClickHouseListen, "clickhouse-http-listen": f.ClickHouseHTTPListen,
+	} {
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return nil, &usageError{fmt.Errorf("--%s %q: want host:port", flag, address)}
+		}
+	}
 	log := e.logger()
 	stack, err := devstack.Start(e.ctx, devstack.Options{
 		Dir: dir, KafkaListen: f.KafkaListen, ClickHouseListen: f.ClickHouseListen, ClickHouseHTTPListen: f.ClickHouseHTTPListen,
@@ -72,4 +80,18 @@ func (f stackFlags) start(e *env, dir string) (*devstack.Stack, error) {
 		return nil, &setupError{err}
 	}
 	return stack, nil
+}
+
+// elsewhere moves those of the default addresses that are in use to free
+// ports: what runs there already must not keep a demo from running.
+func (f stackFlags) elsewhere(e *env) stackFlags {
+	for name, address := range map[string]*string{
+		"kafka_listen": &f.KafkaListen, "clickhouse_listen": &f.ClickHouseListen, "clickhouse_http_listen": &f.ClickHouseHTTPListen,
+	} {
+		if *address == flagDefaults()[name] && devstack.Busy(e.ctx, *address) {
+			e.say(*address + " is in use, taking a free port")
+			*address = "127.0.0.1:0"
+		}
+	}
+	return f
 }

@@ -27,7 +27,8 @@ func (f serverFlags) servers(e *env, dir string) (demoAddresses, func() error, e
 	if f.Kafka != "" || f.ClickHouse != "" {
 		return given, nil, &usageError{errors.New("give both --kafka and --clickhouse, or neither")}
 	}
-	stack, err := f.start(e, dir)
+	e.say("starting Kafka and ClickHouse in " + dir)
+	stack, err := f.elsewhere(e).start(e, dir)
 	if err != nil {
 		return given, nil, err
 	}
