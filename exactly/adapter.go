@@ -228,6 +228,17 @@ func (a *Adapter) dropStore(st *store) {
 	}
 }
 
+// committed reads the group's table as of the last commit.
+func (a *Adapter) committed(partition int32, key string) ([]byte, error) {
+	a.mu.Lock()
+	st := a.stores[partition]
+	a.mu.Unlock()
+	if st == nil {
+		return nil, nil
+	}
+	return st.committed(key)
+}
+
 // flushStores writes the overlays after a commit.
 func (a *Adapter) flushStores() error {
 	a.mu.Lock()

@@ -10,14 +10,34 @@ const growth = 8
 // time. It starts at one record and grows with what was finished. Not safe for
 // concurrent use.
 type budget struct {
-	limit   time.Duration // what a transaction may spend
+	limit time.Duration // what a transaction may spend
+	// aim is what it should spend, where records are prepared: then few records
+	// keep all processors busy, and who waits for the commit waits for less.
+	// 0: limit.
+	aim     time.Duration
 	max     int
 	service float64 // ns per record of one partition, moving average
 	proven  int     // records finished since the start or the last timeout
 }
 
 func newBudget(cfg Config) *budget {
-	return &budget{limit: cfg.TransactionTimeout / 3, max: cfg.MaxPollRecords}
+	b := &budget{limit: cfg.TransactionTimeout / 3, max: cfg.MaxPollRecords}
+	if cfg.Prepare != nil {
+		b.aim = max(cfg.CommitInterval, cfg.Linger)
+	}
+	return b
+}
+
+// aimRecords is how many records a transaction holds at least where there are
+// that many: its end leaves processors idle, and its commit all of them.
+const aimRecords = 8
+
+// bound is what a transaction may spend when more is there than fits.
+func (b *budget) bound() time.Duration {
+	if b.aim == 0 {
+		return b.limit
+	}
+	return min(b.limit, max(b.aim, time.Duration(aimRecords*b.service)))
 }
 
 // observe records that n records on parallel partitions took d.
@@ -49,7 +69,7 @@ func (b *budget) take(age time.Duration, pending int) int {
 	} else {
 		n = min(n, growth*b.proven-pending)
 		if b.service > 0 {
-			left := float64(b.limit-age) - float64(pending)*b.service
+			left := float64(b.bound()-age) - float64(pending)*b.service
 			n = min(n, int(min(left/b.service, float64(b.max))))
 		}
 	}

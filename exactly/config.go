@@ -67,6 +67,9 @@ type Config struct {
 	// Hasher assigns keys to partitions, for the producer and for goka. Default:
 	// Murmur2Hasher, as Kafka's own clients.
 	Hasher func() hash.Hash32
+	// Prepare, when set, says which work is done on polled records before their
+	// callbacks, GOMAXPROCS tasks side by side.
+	Prepare Prepare
 	// Hooks tie the caller's own state to the transaction.
 	Hooks Hooks
 	// Status, when set, is kept up to date for probes and metrics.

@@ -22,6 +22,9 @@ type session struct {
 	as      assignment
 	handler sarama.ConsumerGroupHandler
 
+	// preparation is nil where there is nothing to prepare.
+	preparation *preparation
+
 	ctx    context.Context // goka's callbacks run under it
 	cancel context.CancelFunc
 	claims map[topicPartition]*claim
@@ -43,7 +46,12 @@ func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *
 		m: m, a: m.a, as: as, handler: handler, claims: map[topicPartition]*claim{},
 		exited: make(chan struct{}, 1), marked: make(chan struct{}, 1),
 	}
-	s.ctx, s.cancel = context.WithCancel(m.ctx)
+	parent := m.ctx
+	if plan := m.a.cfg.Prepare; plan != nil {
+		s.preparation = newPreparation(plan, m.a.committed, &s.wg)
+		parent = context.WithValue(parent, preparationKey{}, s.preparation)
+	}
+	s.ctx, s.cancel = context.WithCancel(parent)
 	return s
 }
 
@@ -194,6 +202,10 @@ func (s *session) start() {
 		for _, p := range partitions {
 			c := &claim{topic: topic, partition: p, messages: make(chan *sarama.ConsumerMessage, claimBuffer)}
 			s.claims[topicPartition{topic, p}] = c
+			if s.preparation != nil {
+				c.queue = make(chan *kgo.Record, s.a.cfg.MaxPollRecords)
+				s.wg.Go(func() { s.feed(c) })
+			}
 			s.wg.Go(func() {
 				if err := s.handler.ConsumeClaim(s, c); err != nil {
 					_ = s.a.note(err) // It ends the session below.
@@ -203,6 +215,29 @@ func (s *session) start() {
 				default:
 				}
 			})
+		}
+	}
+}
+
+// feed hands the records of one partition to goka, in order, as they are
+// prepared.
+func (s *session) feed(c *claim) {
+	for {
+		var r *kgo.Record
+		select {
+		case r = <-c.queue:
+		case <-s.ctx.Done():
+			return
+		}
+		select {
+		case <-s.preparation.find(recordID{r.Topic, r.Partition, r.Offset}).done:
+		case <-s.ctx.Done():
+			return
+		}
+		select {
+		case c.messages <- message(r):
+		case <-s.ctx.Done():
+			return
 		}
 	}
 }
@@ -255,6 +290,8 @@ type claim struct {
 	topic     string
 	partition int32
 	messages  chan *sarama.ConsumerMessage
+	// queue holds the records that are being prepared: all that are in hand fit.
+	queue chan *kgo.Record
 }
 
 // Topic implements sarama.ConsumerGroupClaim.

@@ -125,6 +125,11 @@ func (s *store) Get(key string) ([]byte, error) {
 			}
 		}
 	}
+	return s.committed(key)
+}
+
+// committed returns the value of key as of the last commit, or nil.
+func (s *store) committed(key string) ([]byte, error) {
 	v, err := s.db.Get(dataKey(key), nil)
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, nil

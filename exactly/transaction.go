@@ -162,6 +162,11 @@ func (t *turn) deliver(fetches kgo.Fetches) error {
 			return errAborted // Of an assignment that is not set up yet.
 		}
 		t.next[tp] = committedOffset{offset: r.Offset + 1}
+		if s.preparation != nil {
+			s.preparation.begin(s.ctx, r)
+			c.queue <- r
+			continue
+		}
 		select {
 		case c.messages <- message(r):
 		case <-s.exited:
@@ -185,11 +190,17 @@ func (t *turn) settle() error {
 			return t.tooSlow()
 		}
 	}
-	parallel := map[int32]bool{}
-	for tp := range t.next {
-		parallel[tp.partition] = true
+	// Prepared records share the processors, whatever their partitions; others
+	// are done one after another within each.
+	parallel := 1
+	if s.preparation == nil {
+		partitions := map[int32]bool{}
+		for tp := range t.next {
+			partitions[tp.partition] = true
+		}
+		parallel = len(partitions)
 	}
-	s.a.budget.observe(t.records, len(parallel), time.Since(t.first))
+	s.a.budget.observe(t.records, parallel, time.Since(t.first))
 	return nil
 }
 
@@ -239,6 +250,9 @@ func (t *turn) commit() error {
 	maps.Copy(s.as.committed, t.next)
 	if err := s.a.flushStores(); err != nil {
 		return err
+	}
+	if s.preparation != nil {
+		s.preparation.end()
 	}
 	s.progressed = true
 	status := s.a.cfg.Status

@@ -59,7 +59,7 @@ func (r *Runner) Run(ctx context.Context, partitions int) error {
 		}
 		group.Go(func() error {
 			s := newStage(base)
-			if err := exactly.Run(ctx, r.exactlyConfig(name, s.hooks()), s.graph()); err != nil {
+			if err := exactly.Run(ctx, r.exactlyConfig(name, s), s.graph()); err != nil {
 				return fmt.Errorf("topologies: stage %s: %w", name, err)
 			}
 			return nil
@@ -82,7 +82,7 @@ func newStage(base *stageBase) stage {
 }
 
 // exactlyConfig is how a stage's group runs.
-func (r *Runner) exactlyConfig(name event.Stage, hooks exactly.Hooks) exactly.Config {
+func (r *Runner) exactlyConfig(name event.Stage, s stage) exactly.Config {
 	c := exactly.Config{
 		Brokers: r.config.Brokers, KafkaOptions: r.config.KafkaOptions, Instance: r.config.Instance,
 		StateDir:           filepath.Join(r.config.StateDir, string(name)),
@@ -90,9 +90,12 @@ func (r *Runner) exactlyConfig(name event.Stage, hooks exactly.Hooks) exactly.Co
 		TransactionTimeout: r.config.TransactionTimeout,
 		MaxMessageBytes:    event.MaxRecordBytes,
 		CreateTopics:       r.config.CreateTopics,
-		Hooks:              hooks,
+		Hooks:              s.hooks(),
 		Log:                r.config.Log.With(slog.String("stage", string(name))),
 		Status:             r.status[name],
+	}
+	if p, ok := s.(preparing); ok {
+		c.Prepare = p.prepare
 	}
 	if name == event.StageLoad {
 		c.Linger = r.config.LoadLinger

@@ -19,6 +19,11 @@ type stage interface {
 	hooks() exactly.Hooks
 }
 
+// A preparing stage has work that can be done before a record's turn.
+type preparing interface {
+	prepare(in exactly.Input) *exactly.Task
+}
+
 // stageBase is what the stages share.
 type stageBase struct {
 	Config

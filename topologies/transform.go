@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lovoo/goka"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tintype/tintype/blob"
 	"github.com/tintype/tintype/event"
@@ -20,12 +21,12 @@ import (
 // transformStage renders first sightings and recognises the later ones.
 type transformStage struct {
 	*stageBase
-	spec   string
-	render *renderer
+	spec     string
+	renderer *renderer
 }
 
 func newTransformStage(base *stageBase) *transformStage {
-	return &transformStage{stageBase: base, spec: pixel.SpecID(base.Specs), render: newRenderer(base.Config)}
+	return &transformStage{stageBase: base, spec: pixel.SpecID(base.Specs), renderer: newRenderer(base.Config)}
 }
 
 func (s *transformStage) graph() *goka.GroupGraph {
@@ -42,6 +43,54 @@ func (s *transformStage) hooks() exactly.Hooks {
 	return s.baseHooks()
 }
 
+// A making is what a photo's renditions came to.
+type making struct {
+	// known says that an earlier sighting has them, in the blob store too.
+	known      bool
+	renditions []*eventpb.Rendition
+	phash      uint64
+	kernelPath string
+	took       time.Duration
+}
+
+// prepare makes the renditions of the photos in hand, each of a hash once.
+func (s *transformStage) prepare(in exactly.Input) *exactly.Task {
+	record := s.Codecs.Photo.Read(in.Value)
+	if record.Err != nil {
+		return nil
+	}
+	return &exactly.Task{
+		Key: in.Key + " " + s.spec,
+		Do: func(ctx context.Context) (any, error) {
+			value, err := in.Committed()
+			if err != nil {
+				return nil, err
+			}
+			return s.make(ctx, record.Message, dedupe.Find(s.Codecs.Sightings.Read(value).Message, s.spec))
+		},
+	}
+}
+
+// made is what was prepared, or what is made now where the state was another
+// then. first is the first sighting by the live state.
+func (s *transformStage) made(ctx goka.Context, photo *eventpb.Photo, first *eventpb.Sighting) (*making, error) {
+	value, ok, err := exactly.Prepared(ctx)
+	if m, _ := value.(*making); ok && (err != nil || !m.known || first != nil) {
+		return m, err
+	}
+	return s.make(context.WithoutCancel(ctx.Context()), photo, first)
+}
+
+// make confirms the renditions of a first sighting, or renders the photo.
+func (s *transformStage) make(ctx context.Context, photo *eventpb.Photo, first *eventpb.Sighting) (*making, error) {
+	if first != nil {
+		if known, err := s.confirmed(ctx, first); known || err != nil {
+			return &making{known: known}, err
+		}
+	}
+	return s.render(ctx, photo)
+}
+
 // photo decides between an original and a duplicate, and ends the upload's way.
 func (s *transformStage) photo(ctx goka.Context, value any) {
 	if s.trouble.met() != nil {
@@ -53,27 +102,16 @@ func (s *transformStage) photo(ctx goka.Context, value any) {
 		return
 	}
 	photo := record.Message
-	detached := context.WithoutCancel(ctx.Context())
 	state := s.sightings(ctx)
 	first := dedupe.Find(state, s.spec)
 	started := s.Now()
-	if first != nil {
-		confirmed, err := s.confirmed(detached, first)
-		if err != nil {
-			s.trouble.meet(err)
-			return
-		}
-		if confirmed {
-			s.develop(ctx, photo, first, started)
-			return
-		}
-	}
-	sighting, err := s.sight(detached, photo)
+	m, err := s.made(ctx, photo, first)
+	took := s.Now().Sub(started)
 	if refusal, ok := event.AsRefusal(err); ok {
-		took := milliseconds(s.Now().Sub(started))
+		tookMS := milliseconds(took + m.took)
 		s.die(ctx, death{
 			stamp: photo.Stamp, sender: photo.Sender, facts: photo.Facts, rawKey: photo.Key, refusal: refusal,
-			extractMS: &photo.ExtractMs, transformMS: &took,
+			extractMS: &photo.ExtractMs, transformMS: &tookMS,
 		})
 		return
 	}
@@ -81,17 +119,27 @@ func (s *transformStage) photo(ctx goka.Context, value any) {
 		s.trouble.meet(err)
 		return
 	}
-	if first != nil { // Seen before, but its renditions were gone: the first sighting stays the first.
+	if m.known {
+		s.develop(ctx, photo, first, took)
+		return
+	}
+	sighting := &eventpb.Sighting{
+		UploadId: photo.Sender.GetUploadId(), EventTimeMs: photo.Stamp.GetEventTimeMs(), Origin: photo.Stamp.GetOrigin(),
+		Renditions: m.renditions, Phash: m.phash, KernelPath: m.kernelPath,
+	}
+	if first != nil { // Seen before: the first sighting stays the first.
 		sighting.UploadId, sighting.EventTimeMs, sighting.Origin = first.UploadId, first.EventTimeMs, first.Origin
 	}
-	ctx.SetValue(dedupe.Remember(state, s.spec, sighting))
-	s.develop(ctx, photo, sighting, started)
+	if !proto.Equal(sighting, first) { // Equal where both are in hand: the first one's making serves both.
+		ctx.SetValue(dedupe.Remember(state, s.spec, sighting))
+		took += m.took
+	}
+	s.develop(ctx, photo, sighting, took)
 }
 
 // develop emits the fate of a photo with renditions: the upload of the first
 // sighting is the original.
-func (s *transformStage) develop(ctx goka.Context, photo *eventpb.Photo, sighting *eventpb.Sighting, started time.Time) {
-	took := s.Now().Sub(started)
+func (s *transformStage) develop(ctx goka.Context, photo *eventpb.Photo, sighting *eventpb.Sighting, took time.Duration) {
 	s.tally.stageDone(took)
 	tookMS := milliseconds(took)
 	fate := &eventpb.Developed{
@@ -130,32 +178,33 @@ func (s *transformStage) confirmed(ctx context.Context, sighting *eventpb.Sighti
 	return true, nil
 }
 
-// sight renders a photo and stores its renditions.
-func (s *transformStage) sight(ctx context.Context, photo *eventpb.Photo) (*eventpb.Sighting, error) {
+// render renders a photo and stores its renditions. With an error it tells how
+// long it took.
+func (s *transformStage) render(ctx context.Context, photo *eventpb.Photo) (m *making, err error) {
+	m = new(making)
+	started := s.Now()
+	defer func() { m.took = s.Now().Sub(started) }()
 	src, err := s.Blobs.Get(ctx, photo.Key, photo.Facts.GetBytes())
 	if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrTooLarge) {
-		return nil, event.Refuse(event.ReasonOriginalMissing, "%v", err)
+		return m, event.Refuse(event.ReasonOriginalMissing, "%v", err)
 	}
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	encoded, report, err := s.render.render(ctx, src, photo.Facts)
+	encoded, report, err := s.renderer.render(ctx, src, photo.Facts)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	sighting := &eventpb.Sighting{
-		UploadId: photo.Sender.GetUploadId(), EventTimeMs: photo.Stamp.GetEventTimeMs(), Origin: photo.Stamp.GetOrigin(),
-		Phash: report.PHash, KernelPath: report.KernelPath,
-	}
+	m.phash, m.kernelPath = report.PHash, report.KernelPath
 	sha := hex.EncodeToString(photo.Facts.GetSha256())
 	for _, e := range encoded {
 		key := blob.RenditionKey(sha, e.Name, s.spec)
 		if err := s.Blobs.Put(ctx, key, e.Data, "image/jpeg"); err != nil {
-			return nil, err
+			return m, err
 		}
-		sighting.Renditions = append(sighting.Renditions, &eventpb.Rendition{
+		m.renditions = append(m.renditions, &eventpb.Rendition{
 			Name: e.Name, Width: int32(e.Width), Height: int32(e.Height), Bytes: int64(len(e.Data)), Key: key,
 		})
 	}
-	return sighting, nil
+	return m, nil
 }
