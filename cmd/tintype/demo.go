@@ -70,9 +70,9 @@ func (c *demoCommand) develop(e *env, d *deployment.Deployment, addresses demoAd
 	if err != nil {
 		return err
 	}
-	runner, err := d.Runner(work)
+	runner, err := openRunner(d, work)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
@@ -135,6 +135,7 @@ func (c *demoCommand) show(ctx context.Context, e *env, d *deployment.Deployment
 	}
 	s.ElapsedS, s.PhotosPerSecond = elapsed.Seconds(), float64(result.Queryable)/elapsed.Seconds()
 	s.LatencyP50MS, s.LatencyP99MS = float64(result.P50)/float64(time.Millisecond), float64(result.P99)/float64(time.Millisecond)
+	addresses.Kafka, addresses.ClickHouse = redacted(addresses.Kafka), redacted(addresses.ClickHouse)
 	s.Missing, s.Addresses = len(result.Missing), addresses
 	if err := s.print(e.stdout, c.Output); err != nil {
 		return err

@@ -12,9 +12,9 @@ import (
 
 // stackFlags are the embedded stack's; dev, demo and bench share them.
 type stackFlags struct {
-	KafkaListen          string `help:"Address of the embedded Kafka; port 0 takes a free one." default:"${kafka_listen}" placeholder:"ADDRESS"`
-	ClickHouseListen     string `name:"clickhouse-listen" help:"Address of the embedded ClickHouse, native protocol." default:"${clickhouse_listen}" placeholder:"ADDRESS"`
-	ClickHouseHTTPListen string `name:"clickhouse-http-listen" help:"Address of the embedded ClickHouse, HTTP." default:"${clickhouse_http_listen}" placeholder:"ADDRESS"`
+	KafkaListen          string `help:"Address of the embedded Kafka; port 0 takes a free one (default: ${default})." default:"${kafka_listen}" placeholder:"ADDRESS"`
+	ClickHouseListen     string `name:"clickhouse-listen" help:"Address of the embedded ClickHouse, native protocol (default: ${default})." default:"${clickhouse_listen}" placeholder:"ADDRESS"`
+	ClickHouseHTTPListen string `name:"clickhouse-http-listen" help:"Address of the embedded ClickHouse, HTTP (default: ${default})." default:"${clickhouse_http_listen}" placeholder:"ADDRESS"`
 	EngineLib            string `help:"libchdb.so to use; without it npm or pip fetch the pinned one, once." type:"path" placeholder:"FILE"`
 	Chserver             string `help:"The chserver binary; without it the one beside tintype." type:"path" placeholder:"FILE"`
 }
@@ -84,11 +84,11 @@ func (f stackFlags) start(e *env, dir string) (*devstack.Stack, error) {
 
 // elsewhere moves those of the default addresses that are in use to free
 // ports: what runs there already must not keep a demo from running.
-func (f stackFlags) elsewhere(e *env) stackFlags {
+func (f stackFlags) elsewhere(e *env, defaults map[string]string) stackFlags {
 	for name, address := range map[string]*string{
 		"kafka_listen": &f.KafkaListen, "clickhouse_listen": &f.ClickHouseListen, "clickhouse_http_listen": &f.ClickHouseHTTPListen,
 	} {
-		if *address == flagDefaults()[name] && devstack.Busy(e.ctx, *address) {
+		if *address == defaults[name] && devstack.Busy(e.ctx, *address) {
 			e.say(*address + " is in use, taking a free port")
 			*address = "127.0.0.1:0"
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +22,7 @@ type doctorCommand struct {
 	clickHouseFlag
 	nameFlags
 	Registry string        `help:"Schema registry URL; none is used without it." placeholder:"URL"`
-	Blobs    string        `help:"Blob store URL." default:"${blobs}" placeholder:"URL"`
+	Blobs    string        `help:"Blob store URL (default: ${default})." default:"${blobs}" placeholder:"URL"`
 	Timeout  time.Duration `help:"How long each check may take." default:"10s"`
 	Output   string        `short:"o" help:"text, or json: one line a check." enum:"text,json" default:"text"`
 }
@@ -40,6 +41,9 @@ type check struct {
 
 // Run implements the command.
 func (c *doctorCommand) Run(e *env) error {
+	if err := errors.Join(checkKafka(c.Kafka), checkClickHouse(c.ClickHouse)); err != nil {
+		return &usageError{err}
+	}
 	passwords, err := secrets()
 	if err != nil {
 		return &setupError{err}
@@ -97,7 +101,7 @@ func (c *doctorCommand) kafka(ctx context.Context, passwords deployment.Secrets)
 	defer admin.Close()
 	meta, err := admin.BrokerMetadata(ctx)
 	if err != nil {
-		return []check{verdict("kafka", fmt.Errorf("%s does not answer: %w; is it running, is the address right?", cluster, err), "")}
+		return []check{verdict("kafka", fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint), "")}
 	}
 	results := []check{verdict("kafka", nil, fmt.Sprintf("%s, cluster %s, %d brokers", cluster, meta.Cluster, len(meta.Brokers)))}
 	topics := event.TopicsOf(c.Deployment, c.UploadsTopic)
@@ -138,7 +142,7 @@ func (c *doctorCommand) clickHouse(ctx context.Context, passwords deployment.Sec
 	}
 	conn, err := load.Open(ctx, options)
 	if err != nil {
-		return []check{verdict("clickhouse", err, "")}
+		return []check{verdict("clickhouse", servers.AdviseClickHouse(err), "")}
 	}
 	defer func() { _ = conn.Close() }() // It only read.
 	version, err := conn.ServerVersion()
@@ -156,7 +160,7 @@ func (c *doctorCommand) blobs(ctx context.Context, _ deployment.Secrets) []check
 		return []check{verdict("blobs", err, "")}
 	}
 	defer func() { _ = store.Close() }() // It only read.
-	return []check{verdict("blobs", store.Check(ctx), c.Blobs)}
+	return []check{verdict("blobs", store.Check(ctx), redacted(c.Blobs))}
 }
 
 // registry checks the schema registry, where one is used.
@@ -164,5 +168,5 @@ func (c *doctorCommand) registry(ctx context.Context, passwords deployment.Secre
 	if c.Registry == "" {
 		return nil
 	}
-	return []check{verdict("registry", servers.CheckRegistry(ctx, c.Registry, passwords.Registry), c.Registry)}
+	return []check{verdict("registry", servers.CheckRegistry(ctx, c.Registry, passwords.Registry), redacted(c.Registry))}
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -20,11 +22,11 @@ import (
 // kafkaFlag, clickHouseFlag and deploymentFlags are shared by the commands, so
 // that one flag means one thing everywhere.
 type kafkaFlag struct {
-	Kafka string `help:"Kafka: host:port,… or kafka://user@host:port?sasl=… or kafka+tls://…" default:"127.0.0.1:9092" placeholder:"ADDRESS"`
+	Kafka string `help:"Kafka: host:port,… or kafka://user@host:port?sasl=… or kafka+tls://… (default: ${default})." default:"127.0.0.1:9092" placeholder:"ADDRESS"`
 }
 
 type clickHouseFlag struct {
-	ClickHouse string `name:"clickhouse" help:"ClickHouse: host:port or clickhouse://user@host:port/database or clickhouse+tls://…" default:"127.0.0.1:9000" placeholder:"ADDRESS"`
+	ClickHouse string `name:"clickhouse" help:"ClickHouse: host:port or clickhouse://user@host:port/database or clickhouse+tls://… (default: ${default})." default:"127.0.0.1:9000" placeholder:"ADDRESS"`
 }
 
 type deploymentFlags struct {
@@ -32,7 +34,7 @@ type deploymentFlags struct {
 	clickHouseFlag
 	nameFlags
 	Registry string `help:"Schema registry URL; none writes plain Protobuf." placeholder:"URL"`
-	Blobs    string `help:"Blob store: file:///folder, s3://bucket?region=…, mem://." default:"${blobs}" placeholder:"URL"`
+	Blobs    string `help:"Blob store: file:///folder, s3://bucket?region=…, mem:// (default: ${default})." default:"${blobs}" placeholder:"URL"`
 
 	CreateTopics bool `help:"Create the topics that are missing." default:"true" negatable:""`
 	Partitions   int  `help:"Partition count of a new deployment; an existing one keeps its own." default:"4"`
@@ -74,6 +76,27 @@ func fileURL(path string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
 }
 
+// redacted is an address that a person is shown: without the password that it
+// may hold. A list of brokers is no URL that net/url reads.
+func redacted(address string) string {
+	rest, query, hasQuery := strings.Cut(address, "?")
+	at := strings.LastIndex(rest, "@")
+	if at < 0 {
+		return address
+	}
+	user := 0
+	if i := strings.Index(rest, "://"); i >= 0 {
+		user = i + len("://")
+	}
+	if i := strings.Index(rest[user:at], ":"); i >= 0 {
+		rest = rest[:user+i] + rest[at:]
+	}
+	if hasQuery {
+		rest += "?" + query
+	}
+	return rest
+}
+
 // secrets reads the passwords from the environment or from files.
 func secrets() (deployment.Secrets, error) {
 	kafka, err1 := servers.Secret("TINTYPE_KAFKA_PASSWORD")
@@ -84,6 +107,9 @@ func secrets() (deployment.Secrets, error) {
 
 // options turns the flags into what deployment.Open takes.
 func (f deploymentFlags) options(log *slog.Logger) (deployment.Options, error) {
+	if err := f.check(); err != nil {
+		return deployment.Options{}, &usageError{err}
+	}
 	passwords, err := secrets()
 	if err != nil {
 		return deployment.Options{}, &setupError{err}
@@ -93,6 +119,34 @@ func (f deploymentFlags) options(log *slog.Logger) (deployment.Options, error) {
 		Secrets:   passwords, Name: f.Deployment, UploadsTopic: f.UploadsTopic, Partitions: f.Partitions,
 		CreateTopics: f.CreateTopics, Log: log,
 	}, nil
+}
+
+// check refuses what no server needs to be asked about.
+func (f deploymentFlags) check() error {
+	if err := checkKafka(f.Kafka); err != nil {
+		return err
+	}
+	if f.Partitions < 0 {
+		return fmt.Errorf("--partitions %d: want 1 or more", f.Partitions)
+	}
+	if f.ClickHouse == "" {
+		return nil
+	}
+	return checkClickHouse(f.ClickHouse)
+}
+
+func checkKafka(address string) error {
+	if _, err := servers.ParseKafka(address, ""); err != nil {
+		return fmt.Errorf("--kafka: %w", err)
+	}
+	return nil
+}
+
+func checkClickHouse(address string) error {
+	if _, err := servers.ParseClickHouse(address, ""); err != nil {
+		return fmt.Errorf("--clickhouse: %w", err)
+	}
+	return nil
 }
 
 // open opens the deployment that the flags name.
@@ -116,11 +170,11 @@ func (f clickHouseFlag) connect(ctx context.Context) (driver.Conn, error) {
 	}
 	options, err := servers.ParseClickHouse(f.ClickHouse, passwords.ClickHouse)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, &usageError{fmt.Errorf("--clickhouse: %w", err)}
 	}
 	conn, err := load.Open(ctx, options)
 	if err != nil {
-		return nil, &setupError{err}
+		return nil, &setupError{servers.AdviseClickHouse(err)}
 	}
 	return conn, nil
 }

@@ -134,6 +134,9 @@ func fail(e *env, code int, err error) int {
 // versionCommand prints the version.
 type versionCommand struct{}
 
+// Help shows an example.
+func (versionCommand) Help() string { return "Example:\n  tintype version" }
+
 // Run implements the command.
 func (versionCommand) Run(e *env) error {
 	_, err := fmt.Fprintln(e.stdout, "tintype", version)

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +32,10 @@ type workFlags struct {
 func (f workFlags) work(stateDir string, metrics *topologies.Metrics) (deployment.Work, error) {
 	specs, err := pixel.ParseSpecs(f.Sizes)
 	if err != nil {
-		return deployment.Work{}, &usageError{err}
+		return deployment.Work{}, &usageError{fmt.Errorf("--sizes: %w", err)}
+	}
+	if f.DecodeBudget <= 0 || f.RenderMemory <= 0 || f.CommitInterval <= 0 || f.LoadLinger <= 0 {
+		return deployment.Work{}, &usageError{errors.New("--decode-budget, --render-memory, --commit-interval and --load-linger are more than 0")}
 	}
 	return deployment.Work{
 		StateDir: stateDir, Specs: specs, DecodeBudget: f.DecodeBudget, RenderMemory: f.RenderMemory,
@@ -37,9 +43,22 @@ func (f workFlags) work(stateDir string, metrics *topologies.Metrics) (deploymen
 	}, nil
 }
 
+// openRunner makes the runner; what it refuses is a flag's value or a state
+// folder that cannot be used.
+func openRunner(d *deployment.Deployment, work deployment.Work) (*topologies.Runner, error) {
+	runner, err := d.Runner(work)
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, &setupError{fmt.Errorf("%w; is the state folder writable?", err)}
+	}
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return runner, nil
+}
+
 // faceFlags are the HTTP face of a worker.
 type faceFlags struct {
-	HTTPListen string `help:"Address of /metrics, /healthz and /readyz; port 0 takes a free one. The default takes a free one when it is in use." default:"${http_listen}" placeholder:"ADDRESS"`
+	HTTPListen string `help:"Address of /metrics, /healthz and /readyz; port 0 takes a free one. The default takes a free one when it is in use (default: ${default})." default:"${http_listen}" placeholder:"ADDRESS"`
 }
 
 // serve starts the face of a deployment's runner.
@@ -83,21 +102,25 @@ func (runCommand) Help() string {
 func (c *runCommand) Run(e *env) error {
 	softMemoryLimit()
 	log := e.logger()
+	metrics := topologies.NewMetrics()
+	work, err := c.work(c.StateDir, metrics)
+	if err != nil {
+		return err
+	}
+	for _, name := range c.Only {
+		stage := event.Stage(name)
+		if !slices.Contains(topologies.Stages(), stage) {
+			return &usageError{fmt.Errorf("--only: there is no stage %q: want extract, transform or load", name)}
+		}
+		work.Stages = append(work.Stages, stage)
+	}
 	d, err := c.open(e.ctx, log)
 	if err != nil {
 		return err
 	}
-	metrics := topologies.NewMetrics()
-	work, err := c.work(c.StateDir, metrics)
+	runner, err := openRunner(d, work)
 	if err != nil {
 		return errors.Join(err, d.Close())
-	}
-	for _, name := range c.Only {
-		work.Stages = append(work.Stages, event.Stage(name))
-	}
-	runner, err := d.Runner(work)
-	if err != nil {
-		return errors.Join(&usageError{err}, d.Close())
 	}
 	address, wait, err := c.serve(e.ctx, d, runner, metrics, log)
 	if err != nil {

@@ -22,13 +22,16 @@ type serverFlags struct {
 func (f serverFlags) servers(e *env, dir string) (demoAddresses, func() error, error) {
 	given := demoAddresses{Kafka: f.Kafka, ClickHouse: f.ClickHouse, Blobs: fileURL(filepath.Join(dir, "blobs"))}
 	if f.Kafka != "" && f.ClickHouse != "" {
+		if err := errors.Join(checkKafka(f.Kafka), checkClickHouse(f.ClickHouse)); err != nil {
+			return given, nil, &usageError{err}
+		}
 		return given, func() error { return nil }, nil
 	}
 	if f.Kafka != "" || f.ClickHouse != "" {
 		return given, nil, &usageError{errors.New("give both --kafka and --clickhouse, or neither")}
 	}
 	e.say("starting Kafka and ClickHouse in " + dir)
-	stack, err := f.elsewhere(e).start(e, dir)
+	stack, err := f.elsewhere(e, flagDefaults()).start(e, dir)
 	if err != nil {
 		return given, nil, err
 	}

@@ -149,7 +149,7 @@ func openClickHouse(ctx context.Context, address, password string) (driver.Conn,
 	}
 	conn, err := load.Open(ctx, options)
 	if err != nil {
-		return nil, err
+		return nil, servers.AdviseClickHouse(err)
 	}
 	if err := load.Migrate(ctx, options); err != nil {
 		return nil, errors.Join(err, conn.Close())

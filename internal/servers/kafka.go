@@ -101,6 +101,9 @@ func (k *Kafka) Admin() (*kadm.Client, error) {
 	return kadm.NewClient(client), nil
 }
 
+// KafkaHint is what to look at where a cluster does not answer.
+const KafkaHint = "does it run (tintype dev), and is --kafka right?"
+
 // Reachable asks the cluster for its brokers until ctx ends.
 func (k *Kafka) Reachable(ctx context.Context) error {
 	admin, err := k.Admin()
@@ -109,7 +112,7 @@ func (k *Kafka) Reachable(ctx context.Context) error {
 	}
 	defer admin.Close()
 	if _, err := admin.BrokerMetadata(ctx); err != nil {
-		return fmt.Errorf("servers: kafka %s does not answer: %w", k, err)
+		return fmt.Errorf("servers: kafka %s does not answer: %w; %s", k, err, KafkaHint)
 	}
 	return nil
 }

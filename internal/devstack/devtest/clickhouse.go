@@ -40,40 +40,74 @@ var cleanup = func() error { return nil }
 func ClickHouse(t testing.TB) *devstack.ClickHouse {
 	t.Helper()
 	c, err := shared()
+	check(t, err)
+	return c
+}
+
+// check skips a test that lacks the engine, unless it is required.
+func check(t testing.TB, err error) {
+	t.Helper()
 	if errors.Is(err, devstack.ErrNoEngine) && os.Getenv("TINTYPE_REQUIRE_ENGINE") != "1" {
 		t.Skipf("SKIPPED, it needs ClickHouse: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
 }
 
-// shared starts the engine on first use.
-var shared = sync.OnceValues(func() (*devstack.ClickHouse, error) {
+// An Engine is what a test needs to start a stack of its own.
+type Engine struct {
+	// Lib and Chserver are files.
+	Lib, Chserver string
+	dir           string
+}
+
+// NeedEngine finds the engine and builds its server, once; without an engine
+// it does as [ClickHouse] does.
+func NeedEngine(t testing.TB) Engine {
+	t.Helper()
+	e, err := built()
+	check(t, err)
+	return e
+}
+
+// built builds the server on first use.
+var built = sync.OnceValues(func() (Engine, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	lib, err := devstack.EnsureEngine(ctx, devstack.EngineOptions{})
 	if err != nil {
-		return nil, err
+		return Engine{}, err
 	}
 	dir, err := os.MkdirTemp("", "tintype-devtest-")
 	if err != nil {
-		return nil, fmt.Errorf("devtest: make a folder: %w", err)
+		return Engine{}, fmt.Errorf("devtest: make a folder: %w", err)
 	}
 	cleanup = func() error { return os.RemoveAll(dir) }
 	binary := filepath.Join(dir, "chserver")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/tintype/tintype/cmd/chserver")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("devtest: build chserver: %w: %s", err, out)
+		return Engine{}, fmt.Errorf("devtest: build chserver: %w: %s", err, out)
 	}
+	return Engine{Lib: lib, Chserver: binary, dir: dir}, nil
+})
+
+// shared starts the engine on first use.
+var shared = sync.OnceValues(func() (*devstack.ClickHouse, error) {
+	e, err := built()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	dir := e.dir
 	log, err := os.Create(filepath.Join(dir, "chserver.log"))
 	if err != nil {
 		return nil, fmt.Errorf("devtest: make the log: %w", err)
 	}
 	c, err := devstack.StartClickHouse(ctx, devstack.ClickHouseOptions{
-		Dir: filepath.Join(dir, "data"), Binary: binary, Lib: lib, Stderr: log,
+		Dir: filepath.Join(dir, "data"), Binary: e.Chserver, Lib: e.Lib, Stderr: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
