@@ -128,6 +128,9 @@ func (f *face) serve(w *answer, r *http.Request) error {
 	}
 	defer session.Close()
 	settings, params := options(query)
+	if r.Method == http.MethodGet { // A link must not change anything.
+		settings["readonly"] = "2"
+	}
 	id := cmp.Or(query.Get("query_id"), r.Header.Get("X-ClickHouse-Query-Id"))
 	if err := session.Apply(id, settings); err != nil {
 		return err
