@@ -120,7 +120,7 @@ func newPlace(t *testing.T) place {
 }
 
 // open makes the topics and the tables.
-func (p place) open(t *testing.T, partitions int) *deployment.Deployment {
+func (p place) open(t *testing.T, partitions int) {
 	t.Helper()
 	d, err := deployment.Open(t.Context(), deployment.Options{
 		Addresses: deployment.Addresses{Kafka: p.kafka, ClickHouse: p.clickhouse, Blobs: p.blobs}, Partitions: partitions, CreateTopics: true,
@@ -128,12 +128,9 @@ func (p place) open(t *testing.T, partitions int) *deployment.Deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // at adds the flags of all servers to a command line.

@@ -84,7 +84,7 @@ func plainValue(v reflect.Value, timeFormat string) any {
 		if v.IsNil() {
 			return nil
 		}
-		if _, ok := v.Interface().(fmt.Stringer); ok && v.Elem().Kind() == reflect.Struct {
+		if _, ok := reflect.TypeAssert[fmt.Stringer](v); ok && v.Elem().Kind() == reflect.Struct {
 			break // Such as a *big.Int, which has a String where its value has none.
 		}
 		v = v.Elem()
@@ -120,9 +120,10 @@ func plainValue(v reflect.Value, timeFormat string) any {
 			held.Elem().Set(v)
 			v = held.Elem()
 		}
-		if value, ok := v.Addr().Interface().(fmt.Stringer); ok {
+		if value, ok := reflect.TypeAssert[fmt.Stringer](v.Addr()); ok {
 			return value.String()
 		}
+	default: // What Go has a literal for.
 	}
 	return v.Interface()
 }
