@@ -92,9 +92,13 @@ func (k *Kafka) Client(more ...kgo.Opt) (*kgo.Client, error) {
 	return client, nil
 }
 
+// adminMetadataAge is how old an administration client's answer about topics
+// may be. By default it is 5 s, for which a topic that was just made is missing.
+const adminMetadataAge = 50 * time.Millisecond
+
 // Admin makes an administration client; the caller closes it.
 func (k *Kafka) Admin() (*kadm.Client, error) {
-	client, err := k.Client()
+	client, err := k.Client(kgo.MetadataMinAge(adminMetadataAge))
 	if err != nil {
 		return nil, err
 	}
