@@ -58,6 +58,7 @@ func main() {
 func run(o options, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // A second signal ends the process at once.
 	if o.ownerPipe {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -170,7 +171,24 @@ func serve(ctx context.Context, o options, server *statement.Server, log *slog.L
 			ended <- nil
 		}
 	}
-	err = errors.Join(err, tcp.Close(), face.Close(), <-ended, <-ended)
-	server.Close()
+	return errors.Join(err, end(tcp, face, server, ended))
+}
+
+// endTimeout is how long the end waits for statements that do not stop.
+const endTimeout = 10 * time.Second
+
+// end hangs up on all clients and waits until their statements have ended.
+func end(tcp net.Listener, face *http.Server, server *statement.Server, ended chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	err := errors.Join(tcp.Close(), face.Close(), server.Close(ctx))
+	for range cap(ended) {
+		select {
+		case one := <-ended:
+			err = errors.Join(err, one)
+		case <-ctx.Done():
+			return errors.Join(err, errors.New("chserver: a client did not go"))
+		}
+	}
 	return err
 }

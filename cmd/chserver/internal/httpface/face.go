@@ -1,34 +1,40 @@
 // Package httpface speaks ClickHouse's HTTP interface in front of the engine:
-// GET and POST /, /ping, statements in the query parameter or the body, users by
-// basic authentication, headers or parameters.
+// GET and POST /, /ping, statements in the query parameter, the body or both,
+// users by basic authentication, headers or parameters.
 package httpface
 
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 
 	"github.com/tintype/tintype/cmd/chserver/internal/engine"
 	"github.com/tintype/tintype/cmd/chserver/internal/statement"
 )
 
-// maxStatementBytes bounds a statement in a body; the data of an INSERT whose
-// statement is in the URL is not bounded.
-const maxStatementBytes = 64 << 20
+// maxStatementBytes bounds a statement in a body; the data of an INSERT is not
+// bounded, and streamed where it is longer than headBytes.
+const (
+	maxStatementBytes = 64 << 20
+	headBytes         = 1 << 20
+)
+
+// codeTooLarge is ClickHouse's code for a statement that is too large.
+const codeTooLarge = 307
 
 // New returns the handler.
 func New(server *statement.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ping", ok)
 	mux.HandleFunc("/replicas_status", ok)
-	mux.Handle("/", &face{server})
+	for _, path := range []string{"/{$}", "/query"} {
+		mux.Handle(path, &face{server})
+	}
 	return mux
 }
 
@@ -40,6 +46,7 @@ type face struct{ server *statement.Server }
 // ServeHTTP runs one statement.
 func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-ClickHouse-Server-Display-Name", "chserver")
+	w.Header().Set("X-ClickHouse-Timezone", f.server.TimeZone)
 	if r.Method == http.MethodGet && r.URL.Path == "/" && r.URL.RawQuery == "" {
 		ok(w, r)
 		return
@@ -47,55 +54,6 @@ func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := f.serve(&answer{ResponseWriter: w}, r); err != nil {
 		refuse(w, err)
 	}
-}
-
-// answer notices whether something was sent already.
-type answer struct {
-	http.ResponseWriter
-	sent bool
-}
-
-// Write implements io.Writer.
-func (a *answer) Write(p []byte) (int, error) {
-	a.sent = true
-	return a.ResponseWriter.Write(p)
-}
-
-// refuse tells of an error by status, header and text.
-func refuse(w http.ResponseWriter, err error) {
-	var e *engine.Error
-	if !errors.As(err, &e) {
-		e = &engine.Error{Code: 1002, Message: err.Error()}
-	}
-	w.Header().Set("X-ClickHouse-Exception-Code", strconv.Itoa(int(e.Code)))
-	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
-	w.WriteHeader(status(e.Code))
-	_, _ = fmt.Fprintln(w, e.Error()) // A client that hung up has lost nothing.
-}
-
-// status is what ClickHouse answers for the codes that clients tell apart.
-func status(code int32) int {
-	switch code {
-	case 516, 192, 193, 194:
-		return http.StatusForbidden
-	case 60, 81, 46, 47:
-		return http.StatusNotFound
-	case 62, 36, 27, 53, 6, 26, 38, 41, 70, 386:
-		return http.StatusBadRequest
-	case 48:
-		return http.StatusNotImplemented
-	case 159:
-		return http.StatusRequestTimeout
-	}
-	return http.StatusInternalServerError
-}
-
-// reserved are the parameters that are no settings.
-var reserved = map[string]bool{
-	"query": true, "database": true, "user": true, "password": true, "default_format": true, "query_id": true, "session_id": true,
-	"session_timeout": true, "session_check": true, "compress": true, "decompress": true, "buffer_size": true, "wait_end_of_query": true,
-	"quota_key": true, "enable_http_compression": true, "client_protocol_version": true, "http_write_exception_in_output_format": true,
-	"role": true, "send_progress_in_http_headers": true,
 }
 
 func (f *face) serve(w *answer, r *http.Request) error {
@@ -110,15 +68,10 @@ func (f *face) serve(w *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sql, data := query.Get("query"), body
-	if sql == "" {
-		text, err := io.ReadAll(io.LimitReader(body, maxStatementBytes))
-		if err != nil {
-			return fmt.Errorf("httpface: read the statement: %w", err)
-		}
-		sql, data = string(text), nil
+	sql, s, data, err := read(query.Get("query"), body)
+	if err != nil {
+		return err
 	}
-	s := statement.Parse(sql)
 	if err := statement.Check(s); err != nil {
 		return err
 	}
@@ -128,17 +81,15 @@ func (f *face) serve(w *answer, r *http.Request) error {
 	}
 	defer session.Close()
 	settings, params := options(query)
-	if r.Method == http.MethodGet { // A link must not change anything.
-		settings["readonly"] = "2"
+	if r.Method != http.MethodPost && cmp.Or(settings["readonly"], "0") == "0" {
+		settings["readonly"] = "2" // As ClickHouse does: a GET changes nothing.
 	}
-	id := cmp.Or(query.Get("query_id"), r.Header.Get("X-ClickHouse-Query-Id"))
+	id := cmp.Or(query.Get("query_id"), r.Header.Get("X-ClickHouse-Query-Id"), rand.Text())
 	if err := session.Apply(id, settings); err != nil {
 		return err
 	}
+	w.Header().Set("X-ClickHouse-Query-Id", id)
 	defer watch(r, session)()
-	if id != "" {
-		w.Header().Set("X-ClickHouse-Query-Id", id)
-	}
 	if s.Insert != nil && data != nil {
 		return insert(w, session, s, data, params)
 	}
@@ -146,7 +97,38 @@ func (f *face) serve(w *answer, r *http.Request) error {
 		s.Text = sql // Its data stands in it.
 	}
 	format := cmp.Or(s.Format, query.Get("default_format"), r.Header.Get("X-ClickHouse-Format"), "TabSeparated")
-	return run(w, session, s, format, params)
+	return run(w, session, s, format, params, query.Get("wait_end_of_query") == "1")
+}
+
+// read takes the statement from the parameter and the body behind it. The data
+// of an INSERT is returned apart where it is not in the statement.
+func read(parameter string, body io.Reader) (sql string, s statement.Statement, data io.Reader, err error) {
+	if s = statement.Parse(parameter); s.Insert != nil {
+		return parameter, s, body, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(body, headBytes))
+	if err == nil && len(text) == headBytes {
+		if s = statement.Parse(string(text)); parameter == "" && s.Insert != nil && s.Format != "" {
+			return "", s, body, nil
+		}
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(body, maxStatementBytes))
+		text = append(text, rest...)
+	}
+	if err != nil {
+		return "", s, nil, fmt.Errorf("httpface: read the statement: %w", err)
+	}
+	if len(text) > maxStatementBytes {
+		return "", s, nil, &engine.Error{Code: codeTooLarge, Message: fmt.Sprintf("a statement of over %d bytes. (QUERY_IS_TOO_LARGE)", maxStatementBytes)}
+	}
+	sql = string(text)
+	if parameter != "" {
+		sql = parameter + "\n" + sql
+	}
+	if s = statement.Parse(sql); s.Text == "" {
+		return "", s, nil, &engine.Error{Code: 62, Message: "Syntax error: Empty query. (SYNTAX_ERROR)"}
+	}
+	return sql, s, nil, nil
 }
 
 // authenticate takes the user from basic authentication, headers or parameters.
@@ -159,35 +141,6 @@ func (f *face) authenticate(r *http.Request, query url.Values) error {
 	return f.server.Authenticate(cmp.Or(user, "default"), password)
 }
 
-func bodyOf(r *http.Request) (io.Reader, error) {
-	switch encoding := r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-		return r.Body, nil
-	case "gzip":
-		unpacked, err := gzip.NewReader(r.Body)
-		if err != nil {
-			return nil, fmt.Errorf("httpface: read the body: %w", err)
-		}
-		return unpacked, nil
-	default:
-		return nil, statement.NotImplemented("Content-Encoding " + encoding)
-	}
-}
-
-// options splits the parameters into settings and query parameters.
-func options(query url.Values) (map[string]string, []engine.Param) {
-	settings := map[string]string{}
-	var params []engine.Param
-	for name, values := range query {
-		if param, ok := strings.CutPrefix(name, "param_"); ok {
-			params = append(params, engine.Param{Name: param, Value: values[0]})
-		} else if !reserved[name] {
-			settings[name] = values[0]
-		}
-	}
-	return settings, params
-}
-
 // watch stops what the session runs when the client goes.
 func watch(r *http.Request, session *statement.Session) (stop func()) {
 	done := make(chan struct{})
@@ -196,37 +149,33 @@ func watch(r *http.Request, session *statement.Session) (stop func()) {
 		defer close(ended)
 		select {
 		case <-r.Context().Done():
-			_ = session.Kill() // If nothing runs any more, there is nothing to kill.
+			defer session.Kill()()
+			<-done
 		case <-done:
 		}
 	}()
 	return func() { close(done); <-ended }
 }
 
-// run sends a statement's answer in a format.
-func run(w *answer, session *statement.Session, s statement.Statement, format string, params []engine.Param) error {
+// run sends a statement's answer in a format, at once or once all of it is
+// there.
+func run(w *answer, session *statement.Session, s statement.Statement, format string, params []engine.Param, waitForEnd bool) error {
 	w.Header().Set("X-ClickHouse-Format", format)
 	w.Header().Set("Content-Type", contentType(format))
-	if !s.Streams() {
-		r, err := session.Query(s.Text, format, params...)
-		if err != nil {
-			return err
-		}
-		defer r.Free()
-		_, err = w.Write(r.Bytes())
-		return gone(err)
+	if waitForEnd || !s.Streams() {
+		return whole(w, session, s, format, params)
 	}
 	stream, err := session.Stream(s.Text, format, params...)
 	if err != nil {
 		return err
 	}
 	defer stream.Free()
+	w.Header().Set("X-ClickHouse-Exception-Tag", w.tag())
 	for {
 		r, err := stream.Next()
 		switch {
-		case err != nil && w.sent: // The status is out: the text is all there is.
-			_, writeErr := fmt.Fprintf(w, "\n%v\n", err)
-			return gone(writeErr)
+		case err != nil && w.sent:
+			w.fail(err)
 		case err != nil:
 			return err
 		case r == nil && !w.sent:
@@ -234,44 +183,30 @@ func run(w *answer, session *statement.Session, s statement.Statement, format st
 		case r == nil:
 			return nil
 		}
+		if !w.sent {
+			w.summary(r.Progress())
+		}
 		_, err = io.Copy(w, bytes.NewReader(r.Bytes()))
 		r.Free()
 		if err != nil {
 			stream.Cancel()
-			return nil // The client is gone; there is nobody to tell.
+			return nil //nolint:nilerr // The client is gone; there is nobody to tell.
 		}
 	}
 }
 
-// whole runs a statement that streamed nothing again, for the frame that its
-// format puts around no rows.
+// whole runs a statement and sends its answer in one piece: also that of a
+// SELECT which streamed nothing, for the frame that its format puts around no
+// rows.
 func whole(w *answer, session *statement.Session, s statement.Statement, format string, params []engine.Param) error {
 	r, err := session.Query(s.Text, format, params...)
 	if err != nil {
 		return err
 	}
 	defer r.Free()
-	_, err = w.Write(r.Bytes())
-	return gone(err)
-}
-
-// gone drops the error of a client that has hung up: nobody is there to be told.
-func gone(error) error { return nil }
-
-func contentType(format string) string {
-	switch {
-	case strings.HasPrefix(format, "JSON") && strings.HasSuffix(format, "EachRow"):
-		return "application/x-ndjson; charset=UTF-8"
-	case strings.HasPrefix(format, "JSON"):
-		return "application/json; charset=UTF-8"
-	case strings.HasPrefix(format, "CSV"):
-		return "text/csv; charset=UTF-8"
-	case strings.HasPrefix(format, "TabSeparated"), strings.HasPrefix(format, "TSV"):
-		return "text/tab-separated-values; charset=UTF-8"
-	case format == "Native", format == "RowBinary", format == "Parquet", format == "Arrow":
-		return "application/octet-stream"
-	}
-	return "text/plain; charset=UTF-8"
+	w.summary(r.Progress())
+	_, _ = w.Write(r.Bytes()) // To a client that has hung up there is nothing to tell.
+	return nil
 }
 
 // insertChunk is how much of a body is handed to the engine at once.
@@ -287,14 +222,14 @@ func insert(w *answer, session *statement.Session, s statement.Statement, data i
 	failed := target.Append([]byte(s.Inline))
 	chunk := make([]byte, insertChunk)
 	for failed == nil {
-		n, err := io.ReadFull(data, chunk)
-		failed = target.Append(chunk[:n])
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			break
-		}
-		if err != nil { // Half a body is no INSERT.
+		n, err := fill(data, chunk)
+		if err != nil && !errors.Is(err, io.EOF) { // Half a body is no INSERT.
 			target.Cancel()
 			return fmt.Errorf("httpface: read the data: %w", err)
+		}
+		failed = target.Append(chunk[:n])
+		if err != nil {
+			break
 		}
 	}
 	progress, err := target.Done()
@@ -304,6 +239,17 @@ func insert(w *answer, session *statement.Session, s statement.Statement, data i
 	if err != nil {
 		return err
 	}
-	w.Header().Set("X-ClickHouse-Summary", fmt.Sprintf(`{"written_rows":"%d","written_bytes":"%d"}`, progress.WrittenRows, progress.WrittenBytes))
+	w.summary(progress)
 	return nil
+}
+
+// fill reads until p is full. Unlike io.ReadFull it leaves io.ErrUnexpectedEOF
+// for a body that was cut off.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var read int
+		read, err = r.Read(p[n:])
+		n += read
+	}
+	return n, err
 }

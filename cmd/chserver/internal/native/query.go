@@ -91,6 +91,7 @@ func (c *client) query() error {
 	if err != nil {
 		return err
 	}
+	c.compressed = q.compressed
 	if q.compressed && c.compressor == nil {
 		c.compressor = compress.NewWriter(compress.LevelZero, compress.LZ4)
 	}

@@ -85,8 +85,10 @@ type client struct {
 	out      []byte
 	revision int
 	session  *statement.Session
-	// compressor is set once the client has asked for compressed blocks.
+	// compressor is set once the client has asked for compressed blocks;
+	// compressed says whether the last query did.
 	compressor *compress.Writer
+	compressed bool
 }
 
 func (c *client) serve() error {
@@ -102,10 +104,10 @@ func (c *client) serve() error {
 		switch packet {
 		case clientQuery:
 			if err := c.query(); err != nil {
-				return err
+				return c.leave(err)
 			}
 		case clientData: // Of an INSERT that failed before it.
-			if _, err := c.readData(c.compressor != nil); err != nil {
+			if _, err := c.readData(c.compressed); err != nil {
 				return err
 			}
 		case clientCancel:
@@ -118,6 +120,15 @@ func (c *client) serve() error {
 			return fmt.Errorf("native: unknown packet %d", packet)
 		}
 	}
+}
+
+// leave tells a client that is still there why its connection ends.
+func (c *client) leave(err error) error {
+	var network net.Error
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network) {
+		return err
+	}
+	return errors.Join(err, c.exception(err))
 }
 
 // hello greets, authenticates, and opens the session.
@@ -238,15 +249,18 @@ func (c *client) end(p engine.Progress, began time.Time) error {
 // function is called the watcher may read.
 func (c *client) watch() (stop func()) {
 	done := make(chan struct{})
+	over := make(chan struct{})
 	go func() {
 		defer close(done)
 		packet, err := c.in.Peek()
 		if err == nil && packet != clientCancel || errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		_ = c.session.Kill() // If nothing runs any more, there is nothing to kill.
+		defer c.session.Kill()()
+		<-over
 	}()
 	return func() {
+		close(over)
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // Wakes the watcher.
 		<-done
 		_ = c.conn.SetReadDeadline(time.Time{})

@@ -1,11 +1,13 @@
 package statement
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tintype/tintype/cmd/chserver/internal/engine"
 )
@@ -23,6 +25,10 @@ type Server struct {
 	control   *engine.Conn
 	controlMu sync.Mutex
 	sessions  atomic.Int64
+	// open are the sessions that have not ended; closed refuses further ones.
+	open   sync.WaitGroup
+	openMu sync.Mutex
+	closed bool
 }
 
 // Start opens the data directory.
@@ -44,14 +50,36 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Close closes the data directory, once all sessions have ended.
-func (s *Server) Close() { s.control.Close() }
+// Close stops what runs, waits until all sessions have ended, and closes the
+// data directory. Where ctx ends first, the directory stays open until the
+// process ends, which loses nothing that was acknowledged.
+func (s *Server) Close(ctx context.Context) error {
+	s.openMu.Lock()
+	s.closed = true
+	s.openMu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		s.open.Wait()
+		close(ended)
+	}()
+	stop := repeat(func() { _ = s.kill("session-") }) // What cannot be killed is waited for.
+	select {
+	case <-ended:
+		stop()
+		s.control.Close()
+		return nil
+	case <-ctx.Done():
+		stop()
+		return fmt.Errorf("statement: wait for the sessions: %w", ctx.Err())
+	}
+}
 
 // Codes of ClickHouse's exceptions.
 const (
 	codeAuthentication = 516
 	codeNotImplemented = 48
 	codeRefused        = 392
+	codeAborted        = 236
 )
 
 // Authenticate compares a user and a password.
@@ -78,18 +106,32 @@ type Session struct {
 
 // Open opens a session in a database.
 func (s *Server) Open(database string) (*Session, error) {
+	s.openMu.Lock()
+	if s.closed {
+		s.openMu.Unlock()
+		return nil, &engine.Error{Code: codeAborted, Message: "the server is ending. (ABORTED)"}
+	}
+	s.open.Add(1)
+	s.openMu.Unlock()
 	conn, err := engine.Connect(s.Arguments...)
 	if err != nil {
+		s.open.Done()
 		return nil, err
 	}
 	session := &Session{Conn: conn, server: s, tag: fmt.Sprintf("session-%d", s.sessions.Add(1)), settings: map[string]string{}, Database: database}
 	if database != "" && database != "default" {
 		if err := conn.Exec("USE " + QuoteName(database)); err != nil {
-			conn.Close()
+			session.Close()
 			return nil, err
 		}
 	}
 	return session, nil
+}
+
+// Close ends the session.
+func (s *Session) Close() {
+	s.Conn.Close()
+	s.server.open.Done()
 }
 
 // Apply brings the session's settings to what a statement comes with, and names
@@ -121,11 +163,39 @@ func (s *Session) Apply(queryID string, want map[string]string) error {
 	return nil
 }
 
-// Kill stops what the session runs; it may be called from outside.
-func (s *Session) Kill() error {
-	s.server.controlMu.Lock()
-	defer s.server.controlMu.Unlock()
-	return s.server.control.Exec("KILL QUERY WHERE startsWith(Settings['log_comment'], " + Quote(s.tag+" ") + ") ASYNC")
+// killEvery is how long a killed session may take to end.
+const killEvery = 50 * time.Millisecond
+
+// Kill stops what the session runs until the returned function is called: what
+// it is about to run may not be known to the engine yet.
+func (s *Session) Kill() (stop func()) {
+	return repeat(func() { _ = s.server.kill(s.tag + " ") }) // If nothing runs any more, there is nothing to kill.
+}
+
+// kill stops the statements whose tag begins so.
+func (s *Server) kill(prefix string) error {
+	s.controlMu.Lock()
+	defer s.controlMu.Unlock()
+	return s.control.Exec("KILL QUERY WHERE startsWith(Settings['log_comment'], " + Quote(prefix) + ") ASYNC")
+}
+
+// repeat calls a function now and again, until the returned one is called.
+func repeat(f func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(killEvery)
+		defer tick.Stop()
+		for {
+			f()
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }
 
 // Check refuses what would break the server.

@@ -4,6 +4,8 @@
 package statement
 
 import (
+	"iter"
+	"slices"
 	"strings"
 )
 
@@ -33,37 +35,85 @@ type Insert struct {
 type word struct {
 	text       string
 	start, end int
-	depth      int // of brackets around it
 }
 
 // Parse looks at a statement.
 func Parse(sql string) Statement {
-	sql = strings.TrimRight(strings.TrimSpace(sql), "; \t\r\n")
-	words := scan(sql)
-	s := Statement{Text: sql}
-	if len(words) == 0 {
-		return s
+	sql = strings.TrimSpace(sql)
+	var found []word
+	s := Statement{}
+	for w := range words(sql) {
+		found = append(found, w)
+		if len(found) == 1 {
+			s.Verb = strings.ToUpper(w.text)
+		}
+		if s.Verb == "INSERT" && beginsData(found) {
+			break // What follows is not SQL, and may be long.
+		}
 	}
-	s.Verb = strings.ToUpper(words[0].text)
 	if s.Verb == "INSERT" {
-		s.parseInsert(sql, words)
+		s.parseInsert(sql, found)
 		return s
 	}
-	for i, w := range words {
-		if w.depth == 0 && i+1 < len(words) && strings.EqualFold(w.text, "FORMAT") && i+2 >= len(words)-2 && isName(words[i+1].text) {
-			s.Format = words[i+1].text
-			s.Text = strings.TrimSpace(sql[:w.start] + sql[words[i+1].end:])
+	s.Text = strings.TrimRight(sql, "; \t\r\n")
+	if s.Verb == "WITH" && slices.ContainsFunc(found, is("INSERT")) {
+		s.Verb = "INSERT" // WITH … INSERT … SELECT answers nothing.
+	}
+	if !s.ReturnsRows() {
+		return s // In ALTER TABLE … ADD COLUMN format String it is a name.
+	}
+	for len(found) > 0 && found[len(found)-1].text == ";" {
+		found = found[:len(found)-1]
+	}
+	for i := 1; i < len(found)-1; i++ {
+		w, name := found[i], found[i+1]
+		if is("FORMAT")(w) && isName(name.text) && !wantsOperand(found[i-1].text) && (i+2 == len(found) || is("SETTINGS")(found[i+2])) {
+			s.Format = name.text
+			s.Text = strings.TrimSpace(sql[:w.start] + sql[name.end:found[len(found)-1].end])
+			break
 		}
 	}
 	return s
 }
 
+func is(keyword string) func(word) bool {
+	return func(w word) bool { return strings.EqualFold(w.text, keyword) }
+}
+
+// beginsData reports whether the data of an INSERT, or its SELECT, follows.
+func beginsData(found []word) bool {
+	n := len(found)
+	if n < 3 {
+		return false
+	}
+	// A table may be called values, or format.
+	named := func(at int) bool {
+		before := found[at-1]
+		return before.text == "." || is("INTO")(before) || is("TABLE")(before)
+	}
+	last := found[n-1]
+	return is("VALUES")(last) && !named(n-1) || is("SELECT")(last) || is("WITH")(last) ||
+		is("FORMAT")(found[n-2]) && !named(n-2) && isName(last.text)
+}
+
+// wantsOperand reports whether a name follows a word: FORMAT is one there, as in
+// ORDER BY format DESC.
+func wantsOperand(before string) bool {
+	switch strings.ToUpper(before) {
+	case "SELECT", "DISTINCT", "BY", "WHERE", "PREWHERE", "HAVING", "QUALIFY", "AND", "OR", "NOT", "AS", "FROM", "JOIN", "ON", "USING",
+		"IN", "LIKE", "ILIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "INTERVAL", "LIMIT", "OFFSET", "TABLE", "DATABASE":
+		return true
+	}
+	return len(before) == 1 && strings.Contains(",.([{=<>+-/%|:!?", before)
+}
+
 // parseInsert finds the parts of INSERT INTO [TABLE|FUNCTION] target [(columns)]
 // [SETTINGS …] [VALUES | FORMAT name] [data], and leaves INSERT … SELECT alone.
-func (s *Statement) parseInsert(sql string, words []word) {
+func (s *Statement) parseInsert(sql string, found []word) {
+	s.Text = strings.TrimRight(sql, "; \t\r\n")
 	i := 1
-	skip := func(text string) bool {
-		if i < len(words) && strings.EqualFold(words[i].text, text) {
+	skip := func(keyword string) bool {
+		if i < len(found) && is(keyword)(found[i]) {
 			i++
 			return true
 		}
@@ -74,101 +124,118 @@ func (s *Statement) parseInsert(sql string, words []word) {
 	if !function {
 		skip("TABLE")
 	}
-	if i >= len(words) {
+	if i >= len(found) {
 		return
 	}
 	insert := &Insert{}
-	start := words[i].start
-	for i++; i < len(words) && words[i].text == "."; i += 2 { // database.table
+	start, end := found[i].start, found[i].end
+	for i++; i+1 < len(found) && found[i].text == "."; i += 2 { // database.table
+		end = found[i+1].end
 	}
-	end := words[min(i, len(words))-1].end
 	if function { // Its arguments.
-		end = closing(words, &i)
+		_, end = brackets(sql, found, &i)
+		insert.Target = sql[start:end]
+	} else {
+		insert.Target = "TABLE " + sql[start:end]
 	}
-	insert.Target = sql[start:min(end, len(sql))]
-	if !function {
-		insert.Target = "TABLE " + insert.Target
+	if i < len(found) && found[i].text == "(" {
+		from, to := brackets(sql, found, &i)
+		insert.Columns = strings.TrimSpace(strings.TrimSuffix(sql[from+1:to], ")"))
+		for w := range words(insert.Columns) {
+			if is("SELECT")(w) || is("WITH")(w) {
+				return
+			}
+			break
+		}
 	}
-	if i < len(words) && words[i].text == "(" {
-		from := words[i].end
-		end = closing(words, &i)
-		insert.Columns = strings.TrimSpace(sql[from : end-1])
-	}
-	for ; i < len(words); i++ {
-		switch upper := strings.ToUpper(words[i].text); {
-		case words[i].depth > 0:
-		case upper == "SELECT" || upper == "WITH":
+	for ; i < len(found); i++ {
+		switch w := found[i]; {
+		case is("SELECT")(w) || is("WITH")(w):
 			return
-		case upper == "VALUES":
+		case is("VALUES")(w):
 			s.Format, s.Insert = "Values", insert
-			s.Text, s.Inline = strings.TrimSpace(sql[:words[i].start]), strings.TrimSpace(sql[words[i].end:])
+			s.Text, s.Inline = strings.TrimSpace(sql[:w.start]), strings.Trim(sql[w.end:], "; \t\r\n")
 			return
-		case upper == "FORMAT" && i+1 < len(words):
-			s.Format, s.Insert = words[i+1].text, insert
-			s.Text, s.Inline = strings.TrimSpace(sql[:words[i].start]), strings.TrimLeft(sql[words[i+1].end:], " \t\r\n")
+		case is("FORMAT")(w) && i+1 < len(found):
+			s.Format, s.Insert = found[i+1].text, insert
+			s.Text, s.Inline = strings.TrimSpace(sql[:w.start]), inline(sql[found[i+1].end:])
 			return
 		}
 	}
 	s.Insert = insert
 }
 
-// closing moves i behind the bracket that closes the next one, and returns where
-// that is in the text.
-func closing(words []word, i *int) int {
-	for *i < len(words) && words[*i].text != "(" {
+// inline is the data behind a FORMAT clause: what follows the end of its line,
+// or the blanks.
+func inline(rest string) string {
+	data := strings.TrimLeft(rest, " \t\f")
+	data = strings.TrimPrefix(strings.TrimPrefix(data, "\r"), "\n")
+	if strings.Trim(data, "; \t\r\n") == "" {
+		return ""
+	}
+	return data
+}
+
+// brackets returns where the next brackets begin and end, and moves i behind
+// them; unclosed ones reach to the end.
+func brackets(sql string, found []word, i *int) (from, to int) {
+	for *i < len(found) && found[*i].text != "(" {
 		*i++
 	}
-	if *i >= len(words) {
-		return words[len(words)-1].end
+	if *i >= len(found) {
+		return len(sql) - 1, len(sql)
 	}
-	depth := words[*i].depth
-	for *i++; *i < len(words); *i++ {
-		if words[*i].text == ")" && words[*i].depth == depth {
-			*i++
-			return words[*i-1].end
-		}
+	from = found[*i].start
+	*i++
+	if *i >= len(found) || found[*i].text != ")" {
+		*i = len(found)
+		return from, len(sql)
 	}
-	return words[len(words)-1].end
+	*i++
+	return from, found[*i-1].end
 }
 
 func isName(s string) bool {
 	return s != "" && (s[0] == '_' || s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z')
 }
 
-// scan cuts a statement into words, passing over comments and blanks.
-func scan(sql string) []word {
-	var words []word
-	depth := 0
-	for i := 0; i < len(sql); {
-		start := i
-		switch c := sql[i]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
-			i++
-			continue
-		case strings.HasPrefix(sql[i:], "--"), c == '#':
-			i = until(sql, i, "\n")
-			continue
-		case strings.HasPrefix(sql[i:], "/*"):
-			i = until(sql, i+2, "*/")
-			continue
-		case c == '\'' || c == '"' || c == '`':
-			i = quoted(sql, i)
-		case isName(sql[i:]):
-			for i < len(sql) && (isName(sql[i:]) || sql[i] >= '0' && sql[i] <= '9') {
+// words yields the words of a statement outside of brackets, and the outermost
+// brackets themselves, passing over comments and blanks.
+func words(sql string) iter.Seq[word] {
+	return func(yield func(word) bool) {
+		depth := 0
+		for i := 0; i < len(sql); {
+			start := i
+			switch c := sql[i]; {
+			case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
 				i++
+				continue
+			case strings.HasPrefix(sql[i:], "--"), strings.HasPrefix(sql[i:], "# "), strings.HasPrefix(sql[i:], "#!"):
+				i = until(sql, i, "\n")
+				continue
+			case strings.HasPrefix(sql[i:], "/*"):
+				i = until(sql, i+2, "*/")
+				continue
+			case c == '\'' || c == '"' || c == '`':
+				i = quoted(sql, i)
+			case isName(sql[i:]):
+				for i < len(sql) && (isName(sql[i:]) || sql[i] >= '0' && sql[i] <= '9') {
+					i++
+				}
+			default:
+				i++
+				if c == ')' {
+					depth--
+				}
 			}
-		default:
-			i++
-			if c == ')' {
-				depth--
+			if depth == 0 && !yield(word{text: sql[start:i], start: start, end: i}) {
+				return
 			}
-		}
-		words = append(words, word{text: sql[start:i], start: start, end: i, depth: depth})
-		if sql[start] == '(' {
-			depth++
+			if sql[start] == '(' {
+				depth++
+			}
 		}
 	}
-	return words
 }
 
 func until(sql string, from int, mark string) int {
@@ -178,7 +245,8 @@ func until(sql string, from int, mark string) int {
 	return len(sql)
 }
 
-// quoted returns where a quoted run that begins at i ends.
+// quoted returns where a quoted run that begins at i ends. Within it the quote
+// stands behind a backslash, or twice.
 func quoted(sql string, i int) int {
 	quote := sql[i]
 	for i++; i < len(sql); i++ {
@@ -186,7 +254,10 @@ func quoted(sql string, i int) int {
 		case '\\':
 			i++
 		case quote:
-			return i + 1
+			if i+1 == len(sql) || sql[i+1] != quote {
+				return i + 1
+			}
+			i++
 		}
 	}
 	return len(sql)
@@ -204,30 +275,36 @@ func (s Statement) ReturnsRows() bool {
 // Streams reports whether the engine can stream the answer.
 func (s Statement) Streams() bool { return s.Verb == "SELECT" || s.Verb == "WITH" }
 
-// DropsDefault reports whether the statement would drop the database that every
-// connection begins in; the engine would accept no connection after it.
+// DropsDefault reports whether the statement would take away the database that
+// every connection begins in; the engine would accept no connection after it.
 func (s Statement) DropsDefault() bool {
-	if s.Verb != "DROP" && s.Verb != "DETACH" {
+	if s.Verb != "DROP" && s.Verb != "DETACH" && s.Verb != "RENAME" {
 		return false
 	}
-	names := scan(s.Text)
-	for i, w := range names {
-		if strings.EqualFold(w.text, "DATABASE") || strings.EqualFold(w.text, "EXISTS") {
-			if i+1 < len(names) && Unquote(names[i+1].text) == "default" && !strings.EqualFold(names[1].text, "TABLE") {
-				return true
-			}
-		}
+	found := slices.Collect(words(s.Text))
+	if len(found) < 3 || !is("DATABASE")(found[1]) {
+		return false
 	}
-	return false
+	names := found[2:]
+	for len(names) > 1 && (is("IF")(names[0]) || is("EXISTS")(names[0]) || is("EMPTY")(names[0])) {
+		names = names[1:]
+	}
+	return Unquote(names[0].text) == "default"
 }
 
 // Columns cuts a list of columns.
 func Columns(list string) []string {
 	var names []string
-	for _, w := range scan(list) {
-		if w.text != "," {
-			names = append(names, Unquote(w.text))
+	name := ""
+	for w := range words(list) {
+		if w.text == "," {
+			names, name = append(names, name), ""
+		} else {
+			name += Unquote(w.text) // A nested one is several words: n.a
 		}
+	}
+	if name != "" {
+		names = append(names, name)
 	}
 	return names
 }
@@ -251,7 +328,9 @@ func Unquote(s string) string {
 	escapes := map[byte]byte{'n': '\n', 't': '\t', 'r': '\r', '0': 0, 'b': '\b', 'f': '\f'}
 	for i := 1; i < len(s)-1; i++ {
 		c := s[i]
-		if c == '\\' && i+1 < len(s)-1 {
+		if c == s[0] && i+1 < len(s)-1 && s[i+1] == c {
+			i++
+		} else if c == '\\' && i+1 < len(s)-1 {
 			i++
 			c = s[i]
 			if plain, ok := escapes[c]; ok {

@@ -48,7 +48,7 @@ func (r *Reader) ReadBlock(revision int) (*Block, error) {
 		if r.err != nil {
 			return nil, r.err
 		}
-		s, err := shapeOf(c.Type)
+		s, err := shapeOf(c.Type, 0)
 		if err != nil {
 			return nil, err
 		}

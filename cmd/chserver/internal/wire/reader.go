@@ -78,12 +78,33 @@ func (r *Reader) String() string {
 	if r.err != nil || n == 0 {
 		return ""
 	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r.r, b); err != nil {
+	b, err := r.grow(nil, int(n))
+	if err != nil {
 		r.fail(err)
+		return ""
 	}
 	return string(b)
 }
+
+// grow reads n bytes behind b. A length is only a claim: memory is taken as the
+// bytes come.
+func (r *Reader) grow(b []byte, n int) ([]byte, error) {
+	for n > 0 {
+		step := min(n, growth)
+		b = append(b, make([]byte, step)...)
+		if _, err := io.ReadFull(r.r, b[len(b)-step:]); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return b, err
+		}
+		n -= step
+	}
+	return b, nil
+}
+
+// growth is how much memory a claim gets at once.
+const growth = 1 << 20
 
 // Skip passes over n bytes.
 func (r *Reader) Skip(n int) {
@@ -111,15 +132,10 @@ func (r *Reader) keep(n uint64) []byte {
 		return nil
 	}
 	start := len(r.kept)
-	for left := int(n); left > 0; { // Grow with what really comes.
-		step := min(left, 1<<20)
-		at := len(r.kept)
-		r.kept = append(r.kept, make([]byte, step)...)
-		if _, err := io.ReadFull(r.r, r.kept[at:]); err != nil {
-			r.fail(err)
-			return nil
-		}
-		left -= step
+	var err error
+	if r.kept, err = r.grow(r.kept, int(n)); err != nil {
+		r.fail(err)
+		return nil
 	}
 	return r.kept[start:]
 }

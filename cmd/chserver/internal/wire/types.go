@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -42,16 +43,26 @@ var aliases = map[string]string{
 	"Polygon": "Array(Ring)", "MultiPolygon": "Array(Polygon)",
 }
 
-// shapeOf reads a type's name.
-func shapeOf(name string) (*shape, error) {
+const (
+	// maxTypeBytes bounds a type's name; an Enum16 has a long one.
+	maxTypeBytes = 4 << 20
+	// maxTypeDepth bounds types within types, as the stack is bounded.
+	maxTypeDepth = 100
+)
+
+// shapeOf reads a type's name, which stands in depth others.
+func shapeOf(name string, depth int) (*shape, error) {
 	name = strings.TrimSpace(name)
+	if len(name) > maxTypeBytes || depth > maxTypeDepth {
+		return nil, errors.New("wire: read type: it is too long or too deep")
+	}
 	base, rest, hasArgs := strings.Cut(name, "(")
 	args := strings.TrimSuffix(rest, ")")
 	if strings.HasPrefix(base, "Interval") {
 		return &shape{kind: fixed, width: 8}, nil
 	}
 	if alias, ok := aliases[name]; ok {
-		return shapeOf(alias)
+		return shapeOf(alias, depth+1)
 	}
 	switch base {
 	case "String":
@@ -65,26 +76,26 @@ func shapeOf(name string) (*shape, error) {
 	case "Decimal":
 		return decimal(args)
 	case "Nullable":
-		return wrap(nullable, args)
+		return wrap(nullable, args, depth)
 	case "Array":
-		return wrap(array, args)
+		return wrap(array, args, depth)
 	case "LowCardinality":
 		if inner, ok := strings.CutPrefix(args, "Nullable("); ok { // The dictionary's first entry is the NULL.
 			args = strings.TrimSuffix(inner, ")")
 		}
-		return wrap(lowCardinality, args)
+		return wrap(lowCardinality, args, depth)
 	case "SimpleAggregateFunction":
 		if parts := split(args); len(parts) == 2 {
-			return shapeOf(parts[1])
+			return shapeOf(parts[1], depth+1)
 		}
 	case "Map":
-		return wrap(array, "Tuple("+args+")")
+		return wrap(array, "Tuple("+args+")", depth)
 	case "Nested":
-		return wrap(array, "Tuple("+args+")")
+		return wrap(array, "Tuple("+args+")", depth)
 	case "Tuple":
 		s := &shape{kind: tuple}
 		for _, element := range split(args) {
-			inner, err := shapeOf(unnamed(element))
+			inner, err := shapeOf(unnamed(element), depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -98,8 +109,8 @@ func shapeOf(name string) (*shape, error) {
 	return nil, fmt.Errorf("wire: type %s is not supported over the native protocol: cast it to String", name)
 }
 
-func wrap(k kind, args string) (*shape, error) {
-	inner, err := shapeOf(args)
+func wrap(k kind, args string, depth int) (*shape, error) {
+	inner, err := shapeOf(args, depth+1)
 	if err != nil {
 		return nil, err
 	}
@@ -128,8 +139,13 @@ func decimal(args string) (*shape, error) {
 func unnamed(element string) string {
 	element = strings.TrimSpace(element)
 	if strings.HasPrefix(element, "`") {
-		if i := strings.LastIndex(element, "` "); i > 0 {
-			return element[i+2:]
+		for i := 1; i < len(element); i++ {
+			switch element[i] {
+			case '\\':
+				i++
+			case '`':
+				return element[i+1:]
+			}
 		}
 	}
 	name, rest, named := strings.Cut(element, " ")
@@ -211,13 +227,17 @@ func (s *shape) keepData(r *Reader, rows uint64) {
 			inner.keepData(r, rows)
 		}
 	case lowCardinality:
-		width := uint64(1) << (r.keepUint64() & 0xff)
+		width := r.keepUint64() & 0xff
+		if width > 3 {
+			r.fail(fmt.Errorf("wire: read block: indexes of kind %d", width))
+			return
+		}
 		s.inner[0].keepData(r, r.keepUint64())
 		indexes := r.keepUint64()
-		if width > 8 || indexes > maxColumnBytes/8 {
+		if indexes > maxColumnBytes/8 {
 			r.fail(errTooLong)
 			return
 		}
-		r.keep(indexes * width)
+		r.keep(indexes << width)
 	}
 }

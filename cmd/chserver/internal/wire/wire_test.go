@@ -57,7 +57,7 @@ func TestShapes(t *testing.T) {
 		}
 	}
 	for _, unknown := range []string{"", "Nonsense", "Array", "FixedString(x)", "AggregateFunction(uniq, UInt8)", "Array(Nonsense)"} {
-		if s, err := shapeOf(unknown); err == nil {
+		if s, err := shapeOf(unknown, 0); err == nil {
 			t.Errorf("%q is a type of shape %+v", unknown, s)
 		}
 	}
