@@ -53,7 +53,7 @@ func (d *stateDir) close() error {
 // record of its changelog: state that claims to have more is thrown away, like
 // a database that is damaged.
 func (d *stateDir) open(topic string, id [16]byte, partition int32, end int64) (*leveldb.DB, error) {
-	options := &opt.Options{Filter: filter.NewBloomFilter(10), WriteBuffer: 16 << 20, BlockCacheCapacity: 16 << 20}
+	options := &opt.Options{Filter: filter.NewBloomFilter(10), WriteBuffer: 4 << 20, BlockCacheCapacity: 4 << 20}
 	if d.path == "" {
 		return leveldb.Open(lstorage.NewMemStorage(), options)
 	}

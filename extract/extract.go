@@ -90,12 +90,15 @@ func (e *Extractor) resolve(ctx context.Context, reference *eventpb.Reference) (
 	if !blob.ValidKey(reference.GetKey()) || len(reference.GetSha256()) != sha256.Size || reference.GetBytes() < 0 {
 		return nil, event.Refuse(event.ReasonInvalidUpload, "the reference has no plain key, no SHA-256 or a negative length")
 	}
-	src, err := e.blobs.Get(ctx, reference.Key, e.limits.Bytes)
+	if reference.Bytes > e.limits.Bytes {
+		return nil, tooManyBytes(reference.Bytes, e.limits.Bytes)
+	}
+	src, err := e.blobs.Get(ctx, reference.Key, reference.Bytes)
 	switch {
 	case errors.Is(err, blob.ErrNotFound):
 		return nil, event.Refuse(event.ReasonReferenceNotFound, "%v", err)
 	case errors.Is(err, blob.ErrTooLarge):
-		return nil, event.Refuse(event.ReasonTooManyBytes, "%v", err)
+		return nil, event.Refuse(event.ReasonHashMismatch, "%v", err)
 	case err != nil:
 		return nil, err
 	}

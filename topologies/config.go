@@ -37,8 +37,8 @@ type Config struct {
 	Limits extract.Limits
 	// DecodeBudget is how long one photo may take to render; 0: 5 s.
 	DecodeBudget time.Duration
-	// RenderMemory bounds, in bytes, what all renders of this process hold
-	// together; 0: 256 MiB.
+	// RenderMemory bounds, in bytes, what all photos in hand of this process hold
+	// together, as files and while they are rendered; 0: 256 MiB.
 	RenderMemory int64
 
 	// StateDir holds the tables of this instance.

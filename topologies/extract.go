@@ -129,7 +129,7 @@ func (s *extractStage) work(ctx goka.Context, stamp *eventpb.Stamp, upload *even
 		return
 	}
 	started := s.Now()
-	original, err := s.extractor.Extract(context.WithoutCancel(ctx.Context()), upload)
+	original, err := s.extract(context.WithoutCancel(ctx.Context()), upload)
 	took := milliseconds(s.Now().Sub(started))
 	ctx.SetValue(&eventpb.SeenUpload{EventTimeMs: stamp.GetEventTimeMs()})
 	if err != nil {
@@ -149,6 +149,17 @@ func (s *extractStage) work(ctx goka.Context, stamp *eventpb.Stamp, upload *even
 	ctx.Emit(goka.Stream(s.Topics.Photos.Name), hex.EncodeToString(original.Facts.Sha256), &eventpb.Photo{
 		Stamp: stamp, Sender: sender, Key: original.Key, Facts: original.Facts, ExtractMs: took,
 	})
+}
+
+// extract waits for room for what a reference names, then extracts. Bytes that
+// came inline are in hand already.
+func (s *extractStage) extract(ctx context.Context, upload *eventpb.Upload) (*extract.Original, error) {
+	release, err := s.memory.take(ctx, max(upload.GetReference().GetBytes(), 0))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.extractor.Extract(ctx, upload)
 }
 
 // seen reports whether the record's upload id is taken.

@@ -21,25 +21,21 @@ type renderer struct {
 	specs  []pixel.Spec
 	budget time.Duration
 	slots  *semaphore.Weighted
-	memory *semaphore.Weighted
-	limit  int64
+	memory *memory
 }
 
-func newRenderer(c Config) *renderer {
-	return &renderer{
-		specs: c.Specs, budget: c.DecodeBudget, limit: c.RenderMemory,
-		slots: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))), memory: semaphore.NewWeighted(c.RenderMemory),
-	}
+func newRenderer(c Config, m *memory) *renderer {
+	return &renderer{specs: c.Specs, budget: c.DecodeBudget, slots: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))), memory: m}
 }
 
 // render waits for its share of the process, then renders.
 func (r *renderer) render(ctx context.Context, src []byte, facts *eventpb.Facts) ([]pixel.Encoded, pixel.Report, error) {
 	meta := pixel.Meta{Format: facts.GetFormat(), Orientation: int(facts.GetOrientation())}
-	need := min(pixel.Need(src, meta), r.limit)
-	if err := r.memory.Acquire(ctx, need); err != nil {
-		return nil, pixel.Report{}, fmt.Errorf("topologies: wait for %d bytes to render in: %w", need, err)
+	release, err := r.memory.take(ctx, pixel.Need(src, meta, r.specs)+int64(len(src)))
+	if err != nil {
+		return nil, pixel.Report{}, err
 	}
-	defer r.memory.Release(need)
+	defer release()
 	if err := r.slots.Acquire(ctx, 1); err != nil {
 		return nil, pixel.Report{}, fmt.Errorf("topologies: wait for a processor to render on: %w", err)
 	}

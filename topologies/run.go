@@ -52,10 +52,11 @@ func NewRunner(config Config, stages ...event.Stage) (*Runner, error) {
 // that no retry heals. partitions is the count that [EnsureTopics] returned.
 func (r *Runner) Run(ctx context.Context, partitions int) error {
 	group, ctx := errgroup.WithContext(ctx)
+	shared := newMemory(r.config.RenderMemory)
 	for _, name := range r.stages {
 		base := &stageBase{
 			Config: r.config, name: name, partitions: partitions,
-			tally: newTally(r.config.Metrics, name),
+			tally: newTally(r.config.Metrics, name), memory: shared,
 		}
 		group.Go(func() error {
 			s := newStage(base)

@@ -31,8 +31,10 @@ type stageBase struct {
 	// partitions is the partition count of every topic of the deployment.
 	partitions int
 	tally      *tally
-	ids        topicIDs
-	trouble    trouble
+	// memory is shared by the stages of the process.
+	memory  *memory
+	ids     topicIDs
+	trouble trouble
 }
 
 // baseHooks tie what the stages share to the transaction.

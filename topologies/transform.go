@@ -26,7 +26,7 @@ type transformStage struct {
 }
 
 func newTransformStage(base *stageBase) *transformStage {
-	return &transformStage{stageBase: base, spec: pixel.SpecID(base.Specs), renderer: newRenderer(base.Config)}
+	return &transformStage{stageBase: base, spec: pixel.SpecID(base.Specs), renderer: newRenderer(base.Config, base.memory)}
 }
 
 func (s *transformStage) graph() *goka.GroupGraph {
@@ -184,7 +184,7 @@ func (s *transformStage) render(ctx context.Context, photo *eventpb.Photo) (m *m
 	m = new(making)
 	started := s.Now()
 	defer func() { m.took = s.Now().Sub(started) }()
-	src, err := s.Blobs.Get(ctx, photo.Key, photo.Facts.GetBytes())
+	src, err := s.original(ctx, photo)
 	if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrTooLarge) {
 		return m, event.Refuse(event.ReasonOriginalMissing, "%v", err)
 	}
@@ -207,4 +207,15 @@ func (s *transformStage) render(ctx context.Context, photo *eventpb.Photo) (m *m
 		})
 	}
 	return m, nil
+}
+
+// original reads a photo's bytes. Their room is given back before rendering
+// takes room for them and for itself at once.
+func (s *transformStage) original(ctx context.Context, photo *eventpb.Photo) ([]byte, error) {
+	release, err := s.memory.take(ctx, photo.Facts.GetBytes())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.Blobs.Get(ctx, photo.Key, photo.Facts.GetBytes())
 }

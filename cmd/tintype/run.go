@@ -23,7 +23,7 @@ import (
 type workFlags struct {
 	Sizes          string        `help:"Renditions to make: [NAME=]SIZE:fit or WIDTHxHEIGHT:fill, by commas." default:"1024:fit,512:fit,128x128:fill"`
 	DecodeBudget   time.Duration `help:"How long one photo may take to render; it dies with reason decode_budget after that." default:"5s"`
-	RenderMemory   int64         `help:"Bytes that all renders of the process hold at most." default:"268435456"`
+	RenderMemory   int64         `help:"Bytes that all photos in hand of the process hold at most, as files and while they are rendered." default:"268435456"`
 	CommitInterval time.Duration `help:"Longest time that a transaction gathers." default:"100ms"`
 	LoadLinger     time.Duration `help:"How long the loader gathers rows for an insert." default:"100ms"`
 }

@@ -38,16 +38,20 @@ type Report struct {
 	Width, Height int
 }
 
-// Need is about how many bytes Render will hold for these bytes at most; what
-// it cannot read needs little, since it will be refused.
-func Need(src []byte, meta Meta) int64 {
+// Need is about how many bytes Render will hold for these bytes at most, beside
+// them; what it cannot read needs little, since it will be refused.
+func Need(src []byte, meta Meta, specs []Spec) int64 {
 	h, err := header.Read(src)
 	if err != nil || h.Format != meta.Format {
 		return 1 << 20
 	}
-	// The first resize holds its result for full-height columns: a kilopixel or
-	// two a row, four bytes a pixel. Then there are the renditions themselves.
-	return h.DecodedBytes() + int64(max(h.Width, h.Height))*4096 + 16<<20
+	widest, largest := hashSide, int64(hashSide*hashSide)
+	for _, s := range specs {
+		widest, largest = max(widest, s.Width, s.Height), max(largest, int64(s.Width)*int64(s.Height))
+	}
+	// The first resize holds its result for full-height columns, four bytes a
+	// pixel; then there are two renditions at a time, and what they are encoded to.
+	return h.DecodedBytes() + int64(max(h.Width, h.Height))*int64(widest)*4 + 12*largest + 4<<20
 }
 
 // Render makes the renditions of specs, in their order. A photo that cannot be

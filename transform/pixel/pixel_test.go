@@ -363,7 +363,7 @@ func FuzzRender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src []byte, orientation uint8) {
 		for _, format := range []string{"jpeg", "png", "gif", "webp", "tiff", "bmp"} {
 			meta := Meta{Format: format, Orientation: int(orientation)}
-			if Need(src, meta) > 64<<20 {
+			if Need(src, meta, DefaultSpecs()) > 64<<20 {
 				t.Skip("extract refuses more than a worker can hold; here it is the fuzzer")
 			}
 			_, _, err := Render(t.Context(), src, meta, DefaultSpecs())
