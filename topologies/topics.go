@@ -1,6 +1,7 @@
 package topologies
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,8 +108,8 @@ func CheckTopics(ctx context.Context, admin *kadm.Client, topics event.Topics) (
 		switch d := details[topic.Name]; {
 		case d.Err != nil || len(d.Partitions) == 0:
 			missing = true
-			wrong = append(wrong, fmt.Errorf("topic %s is missing: create it with %d partitions, or run with --create-topics",
-				topic.Name, max(count, 1)))
+			wrong = append(wrong, fmt.Errorf("topic %s is missing: create it with %d partitions, or have tintype run do it (--create-topics, the default)",
+				topic.Name, cmp.Or(count, DefaultPartitions)))
 		case len(d.Partitions) != count:
 			wrong = append(wrong, fmt.Errorf("topic %s has %d partitions where %s has %d: all topics of a deployment have one count, for life; "+
 				"create the deployment under another name, or this topic anew", topic.Name, len(d.Partitions), topics.Uploads.Name, count))

@@ -127,7 +127,7 @@ func (c *doctorCommand) groups(ctx context.Context, admin *kadm.Client) []check 
 		}
 		found := "not running"
 		if lag := lags[group]; len(lag.Members) > 0 {
-			found = fmt.Sprintf("%s, %d members, %d records behind", lag.State, len(lag.Members), lag.Lag.Total())
+			found = fmt.Sprintf("%s, %d members, %d offsets behind (at rest one a partition: the marker of a transaction)", lag.State, len(lag.Members), lag.Lag.Total())
 		}
 		results = append(results, verdict("group "+group, err, found))
 	}

@@ -18,7 +18,7 @@ type Lag struct {
 
 var (
 	lagDesc = prometheus.NewDesc("tintype_group_lag_records",
-		"Records between the group's committed offset and the end of the partition.", []string{"group", "topic", "partition"}, nil)
+		"Offsets between the group's committed one and the end of the partition. The marker that ends a transaction is an offset, too: 1 at rest.", []string{"group", "topic", "partition"}, nil)
 	lagUpDesc = prometheus.NewDesc("tintype_group_lag_up", "Whether the lag of the group could be asked for.", []string{"group"}, nil)
 )
 
