@@ -19,10 +19,15 @@ import (
 // libraryName is the engine in the package and in the cache.
 const libraryName = "libchdb.so"
 
+// fetchTimeout bounds a fetch: 178 MB at 100 kB/s.
+const fetchTimeout = 30 * time.Minute
+
 // fetch has npm fetch the package and takes the library out of it. All of it
 // happens in a folder beside the library that is deleted however it ends: what
 // has the library's name was checked and written to its end.
 func (p enginePackage) fetch(ctx context.Context, dir, lib string, log *slog.Logger) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, fetchTimeout, fmt.Errorf("it took longer than %s", fetchTimeout))
+	defer cancel()
 	temporary := filepath.Join(dir, "fetch")
 	if err := os.RemoveAll(temporary); err != nil { // Of a process that was killed: the lock is held.
 		return err

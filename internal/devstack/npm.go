@@ -98,6 +98,9 @@ func call(ctx context.Context, dir string, program []string, args ...string) err
 	if err == nil {
 		return nil
 	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	if reason := reasonOf(said.String()); reason != "" {
 		return errors.New(reason)
 	}
