@@ -17,7 +17,7 @@ import (
 // repository.
 func photosDir(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("TINTYPE_PHOTOS")
+	dir := os.Getenv("TINTYPE_TEST_PHOTOS")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "shared", "photos")
 	}
@@ -25,7 +25,7 @@ func photosDir(t *testing.T) string {
 		if os.Getenv("TINTYPE_REQUIRE_PHOTOS") != "" {
 			t.Fatalf("the photos are required and not there: %v", err)
 		}
-		t.Skipf("SKIPPED: no photos to hold against exiftool (set TINTYPE_PHOTOS): %v", err)
+		t.Skipf("SKIPPED: no photos to hold against exiftool (set TINTYPE_TEST_PHOTOS): %v", err)
 	}
 	return dir
 }

@@ -29,7 +29,7 @@ type benchCommand struct {
 type throughputCommand struct {
 	serverFlags
 	workFlags
-	Photos      int           `help:"Photos a round." default:"200"`
+	Synthetic   int           `help:"How many photos to generate for each round." default:"200"`
 	Rounds      int           `help:"How often both sides are measured, by turns; the median counts." default:"3"`
 	Seed        uint64        `help:"Seed of the generated photos." default:"1"`
 	Small       bool          `help:"Generate photos of a few kilobytes."`
@@ -40,7 +40,7 @@ type throughputCommand struct {
 
 // Help shows examples and says what is measured.
 func (throughputCommand) Help() string {
-	return "Examples:\n  tintype bench throughput\n  tintype bench throughput --small --photos 5000 --rounds 5 -o json\n\n" +
+	return "Examples:\n  tintype bench throughput\n  tintype bench throughput --small --synthetic 5000 --rounds 5 -o json\n\n" +
 		"Throughput counts from the first upload to the moment when the last row is queryable, at full load; latency is measured at a rate " +
 		"that leaves room. CPU is that of this process: the producer, all stages and, without --kafka, the embedded Kafka; ClickHouse has a process of its own.\n\n" +
 		"With servers of your own the topics of the run are deleted afterwards; its rows stay, so name a database for it in --clickhouse."
@@ -73,7 +73,7 @@ func (c *throughputCommand) Run(e *env) (err error) {
 		defer func() { err = errors.Join(err, deleteTopics(e.ctx, d)) }()
 	}
 	report, err := bench.Throughput(e.ctx, d, work, bench.Options{
-		Photos: c.Photos, Rounds: c.Rounds, Seed: c.Seed, Small: c.Small, Rate: c.Rate, Timeout: c.WaitTimeout, Progress: e.say,
+		Photos: c.Synthetic, Rounds: c.Rounds, Seed: c.Seed, Small: c.Small, Rate: c.Rate, Timeout: c.WaitTimeout, Progress: e.say,
 	})
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (c *throughputCommand) print(w io.Writer, r *bench.Report) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) } // Flush returns the error.
-	line("photos\t%d a round, %s each on average, seed %d", c.Photos, bytesText(uint64(r.PhotoBytes)), r.Seed)
+	line("photos\t%d a round, %s each on average, seed %d", c.Synthetic, bytesText(uint64(r.PhotoBytes)), r.Seed)
 	line("machine\t%d processors, %s, %s", r.CPUs, r.System, r.Go)
 	for i, round := range r.Rounds {
 		line("round %d\tpipeline %.1f photos/s, bare loop %.1f", i+1, round.Pipeline.PhotosPerSecond, round.Bare.PhotosPerSecond)
