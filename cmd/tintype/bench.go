@@ -35,7 +35,7 @@ type throughputCommand struct {
 	Small       bool          `help:"Generate photos of a few kilobytes."`
 	Rate        float64       `help:"Uploads a second at which latency is measured; 0 is half of the throughput found." default:"0"`
 	WaitTimeout time.Duration `help:"How long a round may wait for its last rows." default:"5m"`
-	Output      string        `short:"o" help:"text or json." enum:"text,json" default:"text"`
+	Output      string        `short:"o" env:"-" help:"text or json." enum:"text,json" default:"text"`
 }
 
 // Help shows examples and says what is measured.

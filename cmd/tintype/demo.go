@@ -27,7 +27,7 @@ type demoCommand struct {
 	Once        bool          `help:"End after the summary."`
 	Dir         string        `help:"Folder that keeps everything; without it a temporary one that is deleted." type:"path" placeholder:"FOLDER"`
 	WaitTimeout time.Duration `help:"How long to wait for the last rows." default:"5m"`
-	Output      string        `short:"o" help:"text or json." enum:"text,json" default:"text"`
+	Output      string        `short:"o" env:"-" help:"text or json." enum:"text,json" default:"text"`
 }
 
 // Help shows examples.

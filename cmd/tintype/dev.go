@@ -23,7 +23,7 @@ type stackFlags struct {
 type devCommand struct {
 	stackFlags
 	Dir    string `help:"Folder that keeps everything over restarts." default:"${dev}" type:"path"`
-	Output string `short:"o" help:"text or json: one line with the addresses that were taken." enum:"text,json" default:"text"`
+	Output string `short:"o" env:"-" help:"text or json: one line with the addresses that were taken." enum:"text,json" default:"text"`
 }
 
 // Help shows examples.

@@ -24,7 +24,7 @@ type doctorCommand struct {
 	Registry string        `help:"Schema registry URL; none is used without it." placeholder:"URL"`
 	Blobs    string        `help:"Blob store URL (default: ${default})." default:"${blobs}" placeholder:"URL"`
 	Timeout  time.Duration `help:"How long each check may take." default:"10s"`
-	Output   string        `short:"o" help:"text, or json: one line a check." enum:"text,json" default:"text"`
+	Output   string        `short:"o" env:"-" help:"text, or json: one line a check." enum:"text,json" default:"text"`
 }
 
 // Help shows an example.

@@ -87,7 +87,7 @@ func newParser(e *env, exit func(int)) (*kong.Kong, error) {
 	return kong.New(c,
 		kong.Name("tintype"),
 		kong.Description("Streaming image ETL: photo uploads from Kafka, renditions and rows in ClickHouse, exactly once.\n\n"+
-			"Every flag can be set by an environment variable: TINTYPE_ and its name, such as TINTYPE_KAFKA. "+
+			"Every flag but -o can be set by an environment variable: TINTYPE_ and its name, such as TINTYPE_KAFKA. "+
 			"Passwords come from TINTYPE_KAFKA_PASSWORD, TINTYPE_CLICKHOUSE_PASSWORD and TINTYPE_REGISTRY_PASSWORD, "+
 			"or from the files that the same names with _FILE point at.\n\n"+
 			"Exit codes: 0 done, 1 not all came out as asked, 2 wrong command line, 3 a server, the engine or a right is missing."),

@@ -28,7 +28,7 @@ type produceCommand struct {
 	Small          bool          `help:"Generate photos of a few kilobytes."`
 	Wait           bool          `help:"Wait until every upload is a row in ClickHouse, and say how long that took."`
 	WaitTimeout    time.Duration `help:"How long to wait after the last upload." default:"2m"`
-	Output         string        `short:"o" help:"text, or json: one line an acknowledged upload." enum:"text,json" default:"text"`
+	Output         string        `short:"o" env:"-" help:"text, or json: one line an acknowledged upload." enum:"text,json" default:"text"`
 }
 
 // Help shows examples.

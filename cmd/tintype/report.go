@@ -12,7 +12,7 @@ import (
 type reportCommand struct {
 	clickHouseFlag
 	Name   string `arg:"" optional:"" help:"The report; none lists them."`
-	Output string `short:"o" help:"table, json (one object a line) or csv." enum:"table,json,csv" default:"table"`
+	Output string `short:"o" env:"-" help:"table, json (one object a line) or csv." enum:"table,json,csv" default:"table"`
 }
 
 // Help shows examples.

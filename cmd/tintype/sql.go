@@ -11,7 +11,7 @@ import (
 type sqlCommand struct {
 	clickHouseFlag
 	Query  string `arg:"" help:"The statement, or - to read it from stdin."`
-	Output string `short:"o" help:"table, json (one object a line) or csv." enum:"table,json,csv" default:"table"`
+	Output string `short:"o" env:"-" help:"table, json (one object a line) or csv." enum:"table,json,csv" default:"table"`
 }
 
 // Help shows examples.

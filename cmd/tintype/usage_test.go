@@ -317,3 +317,27 @@ func TestTopology(t *testing.T) {
 		t.Errorf("the topology is\n%s\nwant (-update writes it)\n%s", got, expected)
 	}
 }
+
+// A variable reaches every command with a flag of its name, whichever runs: one
+// name is one kind of value.
+func TestVariablesMeanOneThing(t *testing.T) {
+	parser, err := newParser(&env{stdout: t.Output(), stderr: t.Output()}, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]string{}
+	for _, command := range parser.Model.Leaves(false) {
+		for _, flag := range command.Flags {
+			kind := fmt.Sprintf("%s of %q", flag.Target.Type(), flag.Enum)
+			for _, variable := range flag.Envs {
+				if other, known := kinds[variable]; known && other != kind {
+					t.Errorf("%s is %s, and %s elsewhere", variable, kind, other)
+				}
+				kinds[variable] = kind
+			}
+		}
+	}
+	if len(kinds) < 10 || kinds["TINTYPE_KAFKA"] == "" || kinds["TINTYPE_OUTPUT"] != "" {
+		t.Errorf("the variables are %v", kinds)
+	}
+}
