@@ -136,6 +136,15 @@ func (l *lab) running(cfg Config, graph *goka.GroupGraph) (drain func() error) {
 // once it holds at least n of them.
 func (l *lab) read(topic string, n int) map[string]int {
 	l.t.Helper()
+	seen := map[string]int{}
+	l.each(topic, n, func(value string) { seen[value]++ })
+	return seen
+}
+
+// each calls f with the committed values of a topic, in the order of each
+// partition, once it holds at least n of them.
+func (l *lab) each(topic string, n int, f func(value string)) {
+	l.t.Helper()
 	reader, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
@@ -144,22 +153,22 @@ func (l *lab) read(topic string, n int) map[string]int {
 	defer reader.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	seen := map[string]int{}
-	for total := 0; total < n; {
+	total := 0
+	take := func(r *kgo.Record) { f(string(r.Value)); total++ }
+	for total < n {
 		fetches := reader.PollFetches(ctx)
 		if err := fetches.Err0(); err != nil {
 			l.t.Fatalf("read %s: %d of %d: %v", topic, total, n, err)
 		}
-		fetches.EachRecord(func(r *kgo.Record) { seen[string(r.Value)]++; total++ })
+		fetches.EachRecord(take)
 	}
 	// Whatever was written twice is there by now, or is written in the time that
 	// a few more polls take.
 	more, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
 	for more.Err() == nil {
-		reader.PollFetches(more).EachRecord(func(r *kgo.Record) { seen[string(r.Value)]++ })
+		reader.PollFetches(more).EachRecord(take)
 	}
-	return seen
 }
 
 // exact fails unless each of the first n numbers is there once.

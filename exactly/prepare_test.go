@@ -31,28 +31,8 @@ func prepared(t *testing.T, plan Prepare, records []*kgo.Record, show func(ctx g
 	cfg := l.config("a", t.TempDir())
 	cfg.Prepare = plan
 	l.running(cfg, graph)
-	return l.readInOrder(l.out, len(records))
-}
-
-// readInOrder returns the committed values of a topic's one partition in use.
-func (l *lab) readInOrder(topic string, n int) []string {
-	l.t.Helper()
-	reader, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer reader.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	var values []string
-	for len(values) < n {
-		fetches := reader.PollFetches(ctx)
-		if err := ctx.Err(); err != nil {
-			l.t.Fatalf("%d of %d values: %v", len(values), n, err)
-		}
-		fetches.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
-	}
+	l.each(l.out, len(records), func(value string) { values = append(values, value) })
 	return values
 }
 

@@ -11,13 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
 
 	"github.com/tintype/tintype/internal/deployment"
 	"github.com/tintype/tintype/internal/devstack/devtest"
-	"github.com/tintype/tintype/internal/servers"
-	"github.com/tintype/tintype/load"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -101,22 +98,7 @@ type place struct{ kafka, clickhouse, blobs, name string }
 func newPlace(t *testing.T) place {
 	t.Helper()
 	name := "t" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
-	address := strings.TrimSuffix(devtest.ClickHouse(t).URL(), "/default")
-	options, err := servers.ParseClickHouse(address, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := load.Open(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Exec(clickhouse.Context(t.Context()), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return place{devtest.Kafka(t).Addr(), address + "/" + name, fileURL(t.TempDir()), name}
+	return place{devtest.Kafka(t).Addr(), devtest.Database(t, name), fileURL(t.TempDir()), name}
 }
 
 // open makes the topics and the tables.

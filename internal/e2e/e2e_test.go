@@ -12,13 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
 
 	"github.com/tintype/tintype/internal/deployment"
 	"github.com/tintype/tintype/internal/devstack/devtest"
-	"github.com/tintype/tintype/internal/servers"
-	"github.com/tintype/tintype/load"
 )
 
 // patience is how long a test waits for what must come.
@@ -41,7 +38,7 @@ func open(t *testing.T) *deployment.Deployment {
 	name := "t" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 	d, err := deployment.Open(t.Context(), deployment.Options{
 		Addresses: deployment.Addresses{
-			Kafka: kafka(t), ClickHouse: database(t, name),
+			Kafka: kafka(t), ClickHouse: devtest.Database(t, name),
 			Blobs: "file://" + filepath.ToSlash(t.TempDir()),
 		},
 		Name: name, UploadsTopic: name + "-uploads", CreateTopics: true, Log: logger(t),
@@ -55,27 +52,6 @@ func open(t *testing.T) *deployment.Deployment {
 		}
 	})
 	return d
-}
-
-// database makes a database in the shared ClickHouse and returns its address.
-func database(t *testing.T, name string) string {
-	t.Helper()
-	address := strings.TrimSuffix(devtest.ClickHouse(t).URL(), "/default")
-	options, err := servers.ParseClickHouse(address, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := load.Open(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Exec(clickhouse.Context(t.Context()), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return address + "/" + name
 }
 
 // logger shows what the pipeline logs where a test fails.
