@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/tintype/tintype/bench/synthetic"
@@ -61,10 +62,16 @@ func (c *produceCommand) check() error {
 	case c.Synthetic < 0 || c.Repeat < 1 || c.Rate < 0 || c.InlineLimit < 0:
 		return errors.New("produce: --synthetic, --rate and --inline-limit cannot be negative, --repeat is at least 1")
 	case c.UploadID != "" && (c.UploadIDPrefix != "" || c.Repeat > 1 || c.Synthetic > 1 || len(c.Paths) > 1):
-		return errors.New("produce: --upload-id is for one file, sent once; use --upload-id-prefix for more")
+		return errOneFile
+	case c.UploadID != "" && len(c.Paths) == 1:
+		if info, err := os.Stat(c.Paths[0]); c.Paths[0] == "-" || err == nil && info.IsDir() {
+			return errOneFile
+		}
 	}
 	return nil
 }
+
+var errOneFile = errors.New("produce: --upload-id is for one file, sent once; use --upload-id-prefix for more")
 
 // run sends the photos and reports each, and all of them at the end.
 func (c *produceCommand) run(e *env, d *deployment.Deployment) error {

@@ -85,6 +85,8 @@ func TestUsage(t *testing.T) {
 		"produce --repeat 0 x.jpg":           "--repeat",
 		"produce --inline-limit -1 x.jpg":    "--inline-limit",
 		"produce --carry pigeon x.jpg":       "--carry",
+		"produce --upload-id a .":            "--upload-id",
+		"produce --upload-id a -":            "--upload-id",
 		"produce --upload-id a x.jpg y.jpg":  "--upload-id",
 		"produce --upload-id a --repeat 2 x": "--upload-id",
 		"produce --kafka nonsense x.jpg":     "--kafka",
