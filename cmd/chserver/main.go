@@ -171,15 +171,15 @@ func serve(ctx context.Context, o options, server *statement.Server, log *slog.L
 			ended <- nil
 		}
 	}
-	return errors.Join(err, end(tcp, face, server, ended))
+	return errors.Join(err, end(context.WithoutCancel(ctx), tcp, face, server, ended))
 }
 
 // endTimeout is how long the end waits for statements that do not stop.
 const endTimeout = 10 * time.Second
 
 // end hangs up on all clients and waits until their statements have ended.
-func end(tcp net.Listener, face *http.Server, server *statement.Server, ended chan error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+func end(ctx context.Context, tcp net.Listener, face *http.Server, server *statement.Server, ended chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	err := errors.Join(tcp.Close(), face.Close(), server.Close(ctx))
 	for range cap(ended) {

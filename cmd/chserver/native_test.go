@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -78,34 +75,6 @@ func TestErrorInMidStream(t *testing.T) {
 	}
 	if n := number(t, conn, "SELECT 7"); n != 7 {
 		t.Errorf("the next statement gave %d", n)
-	}
-}
-
-// A statement whose client has gone is stopped, and the server serves others.
-func TestCancelledQuery(t *testing.T) {
-	conn := connect(t, start(t, t.TempDir(), ""), "")
-	ctx, cancel := context.WithCancel(within(t))
-	rows, err := conn.Query(ctx, "SELECT number, sleepEachRow(0.01) FROM numbers(1000000) SETTINGS max_block_size = 10, function_sleep_max_microseconds_per_block = 0")
-	must(t, err)
-	if !rows.Next() {
-		t.Fatal(rows.Err())
-	}
-	const running = "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow%' AND query NOT LIKE '%system.processes%'"
-	if n := number(t, conn, running); n != 1 {
-		t.Fatalf("%d such statements run before the cancel", n)
-	}
-	cancel()
-	for rows.Next() { // Ends with the cancel.
-	}
-	_ = rows.Close() // It tells of the cancel.
-	deadline, tick := time.After(patience), time.NewTicker(20*time.Millisecond)
-	defer tick.Stop()
-	for number(t, conn, running) > 0 {
-		select {
-		case <-deadline:
-			t.Fatal("the cancelled statement still runs")
-		case <-tick.C:
-		}
 	}
 }
 
@@ -257,50 +226,5 @@ func TestParametersAndSettings(t *testing.T) {
 	}
 	if n := number(t, conn, "SELECT count() FROM d"); n != 1 {
 		t.Errorf("a repeated deduplication token left %d rows, want 1", n)
-	}
-}
-
-// What was acknowledged is there after a kill, on the same addresses.
-func TestKillAndReopen(t *testing.T) {
-	server := start(t, t.TempDir(), "")
-	conn := connect(t, server, "")
-	must(t, conn.Exec(within(t), "CREATE TABLE kept (n UInt64) ENGINE = MergeTree ORDER BY n"))
-	const rounds = 3
-	for round := range uint64(rounds) {
-		batch, err := conn.PrepareBatch(within(t), "INSERT INTO kept")
-		must(t, err)
-		for i := range uint64(1000) {
-			must(t, batch.Append(1000*round+i))
-		}
-		must(t, batch.Send())
-		must(t, server.Kill())
-		deadline, tick := time.After(patience), time.NewTicker(20*time.Millisecond)
-		for conn.Ping(within(t)) != nil {
-			select {
-			case <-deadline:
-				t.Fatal("it did not come back")
-			case <-tick.C:
-			}
-		}
-		tick.Stop()
-		if n := number(t, conn, "SELECT count() FROM kept"); n != 1000*(round+1) {
-			t.Fatalf("after kill %d: %d rows", round+1, n)
-		}
-	}
-}
-
-// A folder has one server: a second one says who has it.
-func TestFolderHasOneServer(t *testing.T) {
-	dir := t.TempDir()
-	server := start(t, dir, "")
-	files, err := built()
-	must(t, err)
-	var stderr bytes.Buffer
-	second := exec.CommandContext(within(t), files.binary, "--dir", dir, "--lib", files.lib)
-	second.Stderr = &stderr
-	err = second.Run()
-	exit, ok := errors.AsType[*exec.ExitError](err)
-	if !ok || exit.ExitCode() != 3 || !strings.Contains(stderr.String(), fmt.Sprint(server.PID())) || !strings.Contains(stderr.String(), filepath.Base(dir)) {
-		t.Errorf("it ended with %v and said %s", err, &stderr)
 	}
 }

@@ -20,8 +20,10 @@ import (
 // patience is how long a test waits for what must come.
 const patience = time.Minute
 
+type artefacts struct{ dir, binary, lib string }
+
 // built is the program under test and the engine, made on first use.
-var built = sync.OnceValues(func() (files struct{ dir, binary, lib string }, err error) {
+var built = sync.OnceValues(func() (files artefacts, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if files.lib, err = devstack.EnsureEngine(ctx, devstack.EngineOptions{}); err != nil {
@@ -51,16 +53,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// start starts a server in a folder, under a supervisor that starts it again.
-func start(t *testing.T, dir, password string) *devstack.ClickHouse {
+// program is what is under test; without an engine the test is skipped, and
+// with TINTYPE_REQUIRE_ENGINE=1 it fails.
+func program(t *testing.T) artefacts {
 	t.Helper()
 	files, err := built()
 	if errors.Is(err, devstack.ErrNoEngine) && os.Getenv("TINTYPE_REQUIRE_ENGINE") != "1" {
 		t.Skipf("SKIPPED, it needs the ClickHouse engine: %v", err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	return files
+}
+
+// start starts a server in a folder, under a supervisor that starts it again.
+func start(t *testing.T, dir, password string) *devstack.ClickHouse {
+	t.Helper()
+	files := program(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	server, err := devstack.StartClickHouse(ctx, devstack.ClickHouseOptions{

@@ -190,7 +190,7 @@ func run(w *answer, session *statement.Session, s statement.Statement, format st
 		r.Free()
 		if err != nil {
 			stream.Cancel()
-			return nil //nolint:nilerr // The client is gone; there is nobody to tell.
+			return nil // The client is gone; there is nobody to tell.
 		}
 	}
 }

@@ -139,18 +139,15 @@ func (s *Statement) parseInsert(sql string, found []word) {
 		insert.Target = "TABLE " + sql[start:end]
 	}
 	if i < len(found) && found[i].text == "(" {
+		if selects(sql[found[i].end:]) {
+			return
+		}
 		from, to := brackets(sql, found, &i)
 		insert.Columns = strings.TrimSpace(strings.TrimSuffix(sql[from+1:to], ")"))
-		for w := range words(insert.Columns) {
-			if is("SELECT")(w) || is("WITH")(w) {
-				return
-			}
-			break
-		}
 	}
 	for ; i < len(found); i++ {
 		switch w := found[i]; {
-		case is("SELECT")(w) || is("WITH")(w):
+		case selects(sql[w.start:]) || w.text == "(" && selects(sql[w.end:]):
 			return
 		case is("VALUES")(w):
 			s.Format, s.Insert = "Values", insert
@@ -163,6 +160,14 @@ func (s *Statement) parseInsert(sql string, found []word) {
 		}
 	}
 	s.Insert = insert
+}
+
+// selects reports whether a text begins as a SELECT does.
+func selects(sql string) bool {
+	for w := range words(sql) {
+		return is("SELECT")(w) || is("WITH")(w)
+	}
+	return false
 }
 
 // inline is the data behind a FORMAT clause: what follows the end of its line,
