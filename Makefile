@@ -8,6 +8,10 @@ TOOL        := $(GO) tool -modfile=tools.mod
 PHOTOS      ?=
 ARGS        ?=
 
+# A linter's cache that checkouts share has the paths of another one, which the
+# exclusions of .golangci.yml do not fit.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
