@@ -3,10 +3,7 @@
 package describe
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/tintype/tintype/cmd/chserver/internal/engine"
 	"github.com/tintype/tintype/cmd/chserver/internal/statement"
@@ -60,12 +57,7 @@ func run(conn *engine.Conn, sql string, params []engine.Param) (columns []wire.C
 		return nil, nil, err
 	}
 	defer r.Free()
-	reader := wire.NewReader(bytes.NewReader(r.Bytes()))
-	for {
-		if _, err := reader.Peek(); errors.Is(err, io.EOF) {
-			return columns, kinds, nil
-		}
-		block, err := reader.ReadBlock(0)
+	for block, err := range wire.Blocks(r.Bytes()) {
 		if err != nil {
 			return nil, nil, err
 		}
@@ -80,4 +72,5 @@ func run(conn *engine.Conn, sql string, params []engine.Param) (columns []wire.C
 			kinds = append(kinds, kind)
 		}
 	}
+	return columns, kinds, nil
 }

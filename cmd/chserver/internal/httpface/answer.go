@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/tintype/tintype/cmd/chserver/internal/engine"
+	"github.com/tintype/tintype/cmd/chserver/internal/statement"
+	"github.com/tintype/tintype/cmd/chserver/internal/wire"
 )
 
 // answer notices whether something was sent already.
@@ -16,7 +18,28 @@ type answer struct {
 	http.ResponseWriter
 	sent bool
 	mark string
+	// revision is the protocol's that the client wants Native blocks in.
+	revision int
 }
+
+// piece sends a part of the answer, as the engine wrote it.
+func (a *answer) piece(data []byte) error {
+	if a.revision > 0 {
+		var out []byte
+		for block, err := range wire.Blocks(data) {
+			if err != nil {
+				return statement.NotImplemented(err.Error())
+			}
+			out = block.Append(out, min(a.revision, maxRevision))
+		}
+		data = out
+	}
+	_, err := a.Write(data)
+	return err
+}
+
+// maxRevision is the newest whose blocks package wire can write.
+const maxRevision = 54460
 
 // Write implements io.Writer.
 func (a *answer) Write(p []byte) (int, error) {

@@ -4,7 +4,6 @@
 package httpface
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/rand"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/tintype/tintype/cmd/chserver/internal/engine"
 	"github.com/tintype/tintype/cmd/chserver/internal/statement"
@@ -51,7 +51,11 @@ func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ok(w, r)
 		return
 	}
-	if err := f.serve(&answer{ResponseWriter: w}, r); err != nil {
+	a := &answer{ResponseWriter: w}
+	switch err := f.serve(a, r); {
+	case err != nil && a.sent:
+		a.fail(err)
+	case err != nil:
 		refuse(w, err)
 	}
 }
@@ -97,13 +101,17 @@ func (f *face) serve(w *answer, r *http.Request) error {
 		s.Text = sql // Its data stands in it.
 	}
 	format := cmp.Or(s.Format, query.Get("default_format"), r.Header.Get("X-ClickHouse-Format"), "TabSeparated")
+	if format == "Native" {
+		// At revision 0, the engine's own, nothing is to be done.
+		w.revision, _ = strconv.Atoi(query.Get("client_protocol_version"))
+	}
 	return run(w, session, s, format, params, query.Get("wait_end_of_query") == "1")
 }
 
 // read takes the statement from the parameter and the body behind it. The data
 // of an INSERT is returned apart where it is not in the statement.
 func read(parameter string, body io.Reader) (sql string, s statement.Statement, data io.Reader, err error) {
-	if s = statement.Parse(parameter); s.Insert != nil {
+	if s = statement.Parse(parameter); s.Insert != nil && s.Format != "" {
 		return parameter, s, body, nil
 	}
 	text, err := io.ReadAll(io.LimitReader(body, headBytes))
@@ -174,8 +182,6 @@ func run(w *answer, session *statement.Session, s statement.Statement, format st
 	for {
 		r, err := stream.Next()
 		switch {
-		case err != nil && w.sent:
-			w.fail(err)
 		case err != nil:
 			return err
 		case r == nil && !w.sent:
@@ -186,11 +192,11 @@ func run(w *answer, session *statement.Session, s statement.Statement, format st
 		if !w.sent {
 			w.summary(r.Progress())
 		}
-		_, err = io.Copy(w, bytes.NewReader(r.Bytes()))
+		err = w.piece(r.Bytes())
 		r.Free()
 		if err != nil {
 			stream.Cancel()
-			return nil // The client is gone; there is nobody to tell.
+			return err
 		}
 	}
 }
@@ -205,8 +211,7 @@ func whole(w *answer, session *statement.Session, s statement.Statement, format 
 	}
 	defer r.Free()
 	w.summary(r.Progress())
-	_, _ = w.Write(r.Bytes()) // To a client that has hung up there is nothing to tell.
-	return nil
+	return w.piece(r.Bytes())
 }
 
 // insertChunk is how much of a body is handed to the engine at once.

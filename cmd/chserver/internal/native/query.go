@@ -1,10 +1,8 @@
 package native
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
@@ -189,12 +187,7 @@ func (a *answering) header(columns []wire.Column) error {
 
 // blocks sends what the engine wrote in its native format.
 func (a *answering) blocks(data []byte, zone func([]wire.Column)) error {
-	in := wire.NewReader(bytes.NewReader(data))
-	for {
-		if _, err := in.Peek(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		block, err := in.ReadBlock(0)
+	for block, err := range wire.Blocks(data) {
 		if err != nil {
 			return statement.NotImplemented(err.Error())
 		}
@@ -208,6 +201,7 @@ func (a *answering) blocks(data []byte, zone func([]wire.Column)) error {
 			return &sendError{err}
 		}
 	}
+	return nil
 }
 
 func (a *answering) whole(q *request, s statement.Statement) (engine.Progress, error) {

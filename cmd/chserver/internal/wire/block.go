@@ -1,9 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 )
 
 // The protocol revisions that change how a block is written.
@@ -60,6 +63,22 @@ func (r *Reader) ReadBlock(revision int) (*Block, error) {
 		b.Columns, b.data = append(b.Columns, c), append(b.data, r.kept)
 	}
 	return b, r.err
+}
+
+// Blocks yields what the engine wrote in its native format: blocks at revision 0.
+func Blocks(data []byte) iter.Seq2[*Block, error] {
+	return func(yield func(*Block, error) bool) {
+		r := NewReader(bytes.NewReader(data))
+		for {
+			if _, err := r.Peek(); errors.Is(err, io.EOF) {
+				return
+			}
+			block, err := r.ReadBlock(0)
+			if !yield(block, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // skipInfo passes over numbered fields until 0.
