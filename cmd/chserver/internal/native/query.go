@@ -3,6 +3,7 @@ package native
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
@@ -226,7 +227,7 @@ func (a *answering) stream(q *request, s statement.Statement) (engine.Progress, 
 		if r == nil || err != nil {
 			return total, err
 		}
-		p := r.Progress()
+		p := r.Progress() // The engine leaves some out: a lower bound.
 		total.Rows, total.Bytes = total.Rows+p.Rows, total.Bytes+p.Bytes
 		err = a.blocks(r.Bytes(), zone)
 		r.Free()
@@ -291,7 +292,7 @@ func (c *client) insert(q *request, s statement.Statement) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	i := &inserting{client: c, request: q, text: s.Text}
+	i := &inserting{client: c, request: q, text: s.Text, columns: columns}
 	defer i.free()
 	ended, err := i.take()
 	if err != nil || !ended {
@@ -310,8 +311,11 @@ type inserting struct {
 	*client
 	request *request
 	text    string
+	columns []wire.Column
 	insert  *engine.Insert
 	failed  error
+	// refused says that the engine has not seen what failed.
+	refused bool
 }
 
 // take reads blocks up to the empty one; false when the client cancelled.
@@ -346,7 +350,19 @@ func (i *inserting) take() (bool, error) {
 	}
 }
 
+// add hands a block to the engine, which would pass over columns that the
+// client was not told of, and make up those that are missing.
 func (i *inserting) add(block *wire.Block) error {
+	for _, c := range block.Columns {
+		if !slices.ContainsFunc(i.columns, func(known wire.Column) bool { return known.Name == c.Name }) {
+			i.refused = true
+			return &engine.Error{Code: 16, Message: "No such column " + c.Name + " in the INSERT. (NO_SUCH_COLUMN_IN_TABLE)"}
+		}
+	}
+	if len(block.Columns) != len(i.columns) {
+		i.refused = true
+		return &engine.Error{Code: 8, Message: fmt.Sprintf("the INSERT has %d columns, a block of it %d. (THERE_IS_NO_COLUMN)", len(i.columns), len(block.Columns))}
+	}
 	if i.insert == nil {
 		insert, err := i.session.Insert(i.text, "Native", i.request.params...)
 		if err != nil {
@@ -360,6 +376,10 @@ func (i *inserting) add(block *wire.Block) error {
 // done inserts; the engine's own error says more than a failed append.
 func (i *inserting) done() (engine.Progress, error) {
 	if i.insert == nil {
+		return engine.Progress{}, i.failed
+	}
+	if i.refused {
+		i.cancel()
 		return engine.Progress{}, i.failed
 	}
 	progress, err := i.insert.Done()

@@ -133,7 +133,10 @@ func (s *Statement) parseInsert(sql string, found []word) {
 		end = found[i+1].end
 	}
 	if function { // Its arguments.
-		_, end = brackets(sql, found, &i)
+		var closed bool
+		if _, end, closed = brackets(found, &i); !closed {
+			return
+		}
 		insert.Target = sql[start:end]
 	} else {
 		insert.Target = "TABLE " + sql[start:end]
@@ -142,8 +145,14 @@ func (s *Statement) parseInsert(sql string, found []word) {
 		if selects(sql[found[i].end:]) {
 			return
 		}
-		from, to := brackets(sql, found, &i)
-		insert.Columns = strings.TrimSpace(strings.TrimSuffix(sql[from+1:to], ")"))
+		from, to, closed := brackets(found, &i)
+		if !closed {
+			return
+		}
+		insert.Columns = strings.TrimSpace(sql[from+1 : to-1])
+	}
+	if i < len(found) && !continuesInsert(found[i]) {
+		return // The engine says what is wrong with it.
 	}
 	for ; i < len(found); i++ {
 		switch w := found[i]; {
@@ -181,23 +190,28 @@ func inline(rest string) string {
 	return data
 }
 
+// continuesInsert reports whether a word may follow the target of an INSERT and
+// its columns.
+func continuesInsert(w word) bool {
+	switch strings.ToUpper(w.text) {
+	case "(", "SELECT", "WITH", "VALUES", "FORMAT", "SETTINGS", "PARTITION":
+		return true
+	}
+	return false
+}
+
 // brackets returns where the next brackets begin and end, and moves i behind
-// them; unclosed ones reach to the end.
-func brackets(sql string, found []word, i *int) (from, to int) {
+// them.
+func brackets(found []word, i *int) (from, to int, closed bool) {
 	for *i < len(found) && found[*i].text != "(" {
 		*i++
 	}
-	if *i >= len(found) {
-		return len(sql) - 1, len(sql)
-	}
-	from = found[*i].start
-	*i++
-	if *i >= len(found) || found[*i].text != ")" {
+	if *i+1 >= len(found) || found[*i+1].text != ")" {
 		*i = len(found)
-		return from, len(sql)
+		return 0, 0, false
 	}
-	*i++
-	return from, found[*i-1].end
+	*i += 2
+	return found[*i-2].start, found[*i-1].end, true
 }
 
 func isName(s string) bool {
