@@ -53,13 +53,13 @@ func numbers(t *testing.T, column string, values ...byte) *wire.Block {
 	return b
 }
 
-// begin begins an INSERT of raw blocks.
-func begin(t *testing.T, r *raw, sql string) {
+// begin begins an INSERT of raw blocks into t.
+func begin(t *testing.T, r *raw) {
 	t.Helper()
-	r.send(queryPacket(sql))
+	r.send(queryPacket("INSERT INTO t FORMAT Native"))
 	var head reply
 	if ended, err := r.packet(&head); err != nil || ended || !head.header {
-		t.Fatalf("%s begins with %+v, %v", sql, head, err)
+		t.Fatalf("the INSERT begins with %+v, %v", head, err)
 	}
 }
 
@@ -75,24 +75,22 @@ func tableOfNumbers(t *testing.T) (*devstack.ClickHouse, driver.Conn) {
 // in a later block is nothing, and the server goes on.
 func TestHalfAnInsert(t *testing.T) {
 	server, conn := tableOfNumbers(t)
-	const insert = "INSERT INTO t FORMAT Native"
-
 	gone := greet(t, server)
-	begin(t, gone, insert)
+	begin(t, gone)
 	gone.send(dataPacket(numbers(t, "n", 1, 2)))
 	whole := dataPacket(numbers(t, "n", 3, 4))
 	gone.send(whole[:len(whole)-1]) // Within a block.
 	must(t, gone.conn.Close())
 
 	r := greet(t, server)
-	begin(t, r, insert)
+	begin(t, r)
 	r.send(append(dataPacket(numbers(t, "n", 1, 2)), 3)) // A cancel.
 	if got := r.reply(); got.code != 0 {
 		t.Errorf("a cancelled INSERT ended with %+v", got)
 	}
 	r.ping()
 	for name, spoilt := range map[string]*wire.Block{"a constraint": numbers(t, "n", 3, 10), "a column": numbers(t, "nonsense", 3)} {
-		begin(t, r, insert)
+		begin(t, r)
 		r.send(dataPacket(numbers(t, "n", 1, 2)))
 		r.send(dataPacket(spoilt))
 		r.send(dataPacket(numbers(t, "n", 4)))
@@ -102,12 +100,12 @@ func TestHalfAnInsert(t *testing.T) {
 		}
 		r.ping()
 	}
-	begin(t, r, insert)
+	begin(t, r)
 	r.send(dataPacket(&wire.Block{})) // No rows at all.
 	if got := r.reply(); got.code != 0 {
 		t.Errorf("an empty INSERT ended with %+v", got)
 	}
-	begin(t, r, insert)
+	begin(t, r)
 	r.send(dataPacket(numbers(t, "n", 9)))
 	r.send(dataPacket(&wire.Block{}))
 	if got := r.reply(); got.code != 0 {

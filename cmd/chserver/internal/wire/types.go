@@ -94,6 +94,9 @@ func shapeOf(name string, depth int) (*shape, error) {
 		return wrap(array, "Tuple("+args+")", depth)
 	case "Tuple":
 		s := &shape{kind: tuple}
+		if args == "" {
+			return s, nil
+		}
 		for _, element := range split(args) {
 			inner, err := shapeOf(unnamed(element), depth+1)
 			if err != nil {
@@ -144,7 +147,10 @@ func unnamed(element string) string {
 			case '\\':
 				i++
 			case '`':
-				return element[i+1:]
+				if !strings.HasPrefix(element[i+1:], "`") {
+					return element[i+1:]
+				}
+				i++
 			}
 		}
 	}
