@@ -156,7 +156,7 @@ func TestReaderError(t *testing.T) {
 	}
 	first := r.Err()
 	r.Skip(1)
-	if r.Byte() != 0 || r.Uvarint() != 0 || r.String() != "" || r.Err() != first {
+	if r.Byte() != 0 || r.Uvarint() != 0 || r.String() != "" || !errors.Is(r.Err(), first) {
 		t.Errorf("after %v there is more, and then %v", first, r.Err())
 	}
 	if _, err := NewReader(strings.NewReader("")).Peek(); !errors.Is(err, io.EOF) {
