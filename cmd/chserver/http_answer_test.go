@@ -91,6 +91,16 @@ func TestHTTPRefusals(t *testing.T) {
 	}
 }
 
+// A statement that is too long is refused; it is not run without its end.
+func TestHTTPLongStatement(t *testing.T) {
+	server := start(t, t.TempDir(), "")
+	body := io.MultiReader(strings.NewReader("SELECT 1 -- "), strings.NewReader(strings.Repeat("x", 64<<20)), strings.NewReader("\n + 1"))
+	response, said := ask(t, server, "POST", "/", body)
+	if code := response.Header.Get("X-ClickHouse-Exception-Code"); response.StatusCode != http.StatusRequestEntityTooLarge || code != "229" {
+		t.Errorf("%d, code %s, %q", response.StatusCode, code, said)
+	}
+}
+
 // An error behind the first rows is framed, and breaks the connection: it is
 // not taken for the end by those who look, nor by those who do not. Who waits
 // for the end has it in the status.

@@ -93,11 +93,11 @@ func status(code int32) int {
 	switch code {
 	case 194: // REQUIRED_PASSWORD
 		return http.StatusUnauthorized
-	case 516, 192, 193, 497:
+	case 192, 193, 497, 512, 516:
 		return http.StatusForbidden
-	case 60, 81, 46, 47, 50, 56, 63, 73, 78, 115, 336:
+	case 46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511:
 		return http.StatusNotFound
-	case 62, 36, 6, 15, 25, 26, 27, 38, 41, 44, 53, 72, 117, 167, 168, 321, 376, 427:
+	case 6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441, 675, 676:
 		return http.StatusBadRequest
 	case codeTooLarge:
 		return http.StatusRequestEntityTooLarge

@@ -25,7 +25,7 @@ const (
 )
 
 // codeTooLarge is ClickHouse's code for a statement that is too large.
-const codeTooLarge = 307
+const codeTooLarge = 229
 
 // New returns the handler.
 func New(server *statement.Server) http.Handler {
