@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/tintype/tintype/internal/devstack/devtest"
 )
 
 // process is the program without a supervisor, to see how it ends.
@@ -25,8 +27,8 @@ type process struct {
 // launch starts the program and waits until it is ready.
 func launch(t *testing.T, dir string, arguments ...string) *process {
 	t.Helper()
-	files := program(t)
-	p := &process{Cmd: exec.CommandContext(t.Context(), files.binary, append([]string{"--dir", dir, "--lib", files.lib}, arguments...)...)}
+	files := devtest.NeedEngine(t)
+	p := &process{Cmd: exec.CommandContext(t.Context(), files.Chserver, append([]string{"--dir", dir, "--lib", files.Lib}, arguments...)...)}
 	p.Env = append(os.Environ(), "CHSERVER_PASSWORD=")
 	p.Stderr = t.Output()
 	var err error
@@ -134,18 +136,18 @@ func hang(t *testing.T, p *process) chan error {
 // What is wrong with the command line is said, and the code tells it from a
 // folder in use.
 func TestCommandLine(t *testing.T) {
-	files := program(t)
+	files := devtest.NeedEngine(t)
 	for name, c := range map[string]struct {
 		arguments []string
 		want      string
 	}{
-		"no folder":   {[]string{"--lib", files.lib}, "--dir and --lib are required"},
+		"no folder":   {[]string{"--lib", files.Lib}, "--dir and --lib are required"},
 		"no library":  {[]string{"--dir", t.TempDir(), "--lib", "/nowhere/libchdb.so"}, "/nowhere/libchdb.so"},
-		"no password": {[]string{"--dir", t.TempDir(), "--lib", files.lib, "--password-file", "/nowhere/secret"}, "/nowhere/secret"},
-		"no address":  {[]string{"--dir", t.TempDir(), "--lib", files.lib, "--listen", "nowhere"}, "nowhere"},
-		"a file":      {[]string{"--dir", files.binary, "--lib", files.lib}, "chserver"},
+		"no password": {[]string{"--dir", t.TempDir(), "--lib", files.Lib, "--password-file", "/nowhere/secret"}, "/nowhere/secret"},
+		"no address":  {[]string{"--dir", t.TempDir(), "--lib", files.Lib, "--listen", "nowhere"}, "nowhere"},
+		"a file":      {[]string{"--dir", files.Chserver, "--lib", files.Lib}, "chserver"},
 	} {
-		out, err := exec.CommandContext(within(t), files.binary, c.arguments...).CombinedOutput()
+		out, err := exec.CommandContext(within(t), files.Chserver, c.arguments...).CombinedOutput()
 		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(string(out), c.want) {
 			t.Errorf("%s: %v, %s, want code 1 and %q", name, err, out, c.want)
 		}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/tintype/tintype/internal/devstack/devtest"
 )
 
 // What was acknowledged is there after a kill, on the same addresses.
@@ -40,9 +42,9 @@ func TestKillAndReopen(t *testing.T) {
 func TestFolderHasOneServer(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, dir, "")
-	files := program(t)
+	files := devtest.NeedEngine(t)
 	var stderr bytes.Buffer
-	second := exec.CommandContext(within(t), files.binary, "--dir", dir, "--lib", files.lib)
+	second := exec.CommandContext(within(t), files.Chserver, "--dir", dir, "--lib", files.Lib)
 	second.Stderr = &stderr
 	err := second.Run()
 	exit, ok := errors.AsType[*exec.ExitError](err)

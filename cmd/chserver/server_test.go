@@ -3,11 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,64 +11,22 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/tintype/tintype/internal/devstack"
+	"github.com/tintype/tintype/internal/devstack/devtest"
 )
 
 // patience is how long a test waits for what must come.
 const patience = time.Minute
 
-type artefacts struct{ dir, binary, lib string }
-
-// built is the program under test and the engine, made on first use.
-var built = sync.OnceValues(func() (files artefacts, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if files.lib, err = devstack.EnsureEngine(ctx, devstack.EngineOptions{}); err != nil {
-		return files, err
-	}
-	if files.dir, err = os.MkdirTemp("", "chserver-test-"); err != nil {
-		return files, err
-	}
-	folder = files.dir
-	files.binary = filepath.Join(files.dir, "chserver")
-	build := exec.CommandContext(ctx, "go", "build", "-o", files.binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return files, fmt.Errorf("build chserver: %w: %s", err, out)
-	}
-	return files, nil
-})
-
-// folder is what built has made; TestMain deletes it.
-var folder string
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder) // A temporary folder.
-	}
-	os.Exit(code)
-}
-
-// program is what is under test; without an engine the test is skipped, and
-// with TINTYPE_REQUIRE_ENGINE=1 it fails.
-func program(t *testing.T) artefacts {
-	t.Helper()
-	files, err := built()
-	if errors.Is(err, devstack.ErrNoEngine) && os.Getenv("TINTYPE_REQUIRE_ENGINE") != "1" {
-		t.Skipf("SKIPPED, it needs the ClickHouse engine: %v", err)
-	}
-	must(t, err)
-	return files
-}
+func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 
 // start starts a server in a folder, under a supervisor that starts it again.
 func start(t *testing.T, dir, password string) *devstack.ClickHouse {
 	t.Helper()
-	files := program(t)
+	files := devtest.NeedEngine(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	server, err := devstack.StartClickHouse(ctx, devstack.ClickHouseOptions{
-		Dir: dir, Binary: files.binary, Lib: files.lib, Password: password, Stderr: t.Output(),
+		Dir: dir, Binary: files.Chserver, Lib: files.Lib, Password: password, Stderr: t.Output(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ const startTimeout = 5 * time.Minute
 // stopTimeout is how long the engine may take to end.
 const stopTimeout = 10 * time.Second
 
-// Main runs the tests of a test binary that uses [ClickHouse], for its TestMain,
+// Main runs the tests of a test binary that uses the engine, for its TestMain,
 // and returns the exit code: then the engine is stopped and its folder deleted.
 func Main(m *testing.M) int {
 	code := m.Run()
