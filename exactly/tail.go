@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -41,7 +42,7 @@ func (a *Adapter) newest(ctx context.Context, topic string, partition int32) (in
 	}
 	for back := int64(16); ; back *= 8 {
 		from := max(start, end-back)
-		last, err := a.lastData(ctx, topic, partition, from, end)
+		last, err := lastData(ctx, a.client, topic, partition, from, end)
 		if err != nil {
 			return 0, err
 		}
@@ -57,10 +58,10 @@ func (a *Adapter) newest(ctx context.Context, topic string, partition int32) (in
 // lastData returns the offset of the last committed data record in [from, end),
 // or -1. It sends its own fetch requests, because only they tell the position
 // behind batches that hold nothing (markers, aborted, compacted away).
-func (a *Adapter) lastData(ctx context.Context, topic string, partition int32, from, end int64) (int64, error) {
+func lastData(ctx context.Context, client *kgo.Client, topic string, partition int32, from, end int64) (int64, error) {
 	last := int64(-1)
 	for at := from; at < end; {
-		fp, next, err := a.fetch(ctx, topic, partition, at)
+		fp, next, err := fetch(ctx, client, topic, partition, at)
 		if err != nil {
 			return 0, fmt.Errorf("exactly: read tail of %s/%d at %d: %w", topic, partition, at, err)
 		}
@@ -80,9 +81,9 @@ func (a *Adapter) lastData(ctx context.Context, topic string, partition int32, f
 }
 
 // fetch reads committed records at offset once and returns the next offset.
-func (a *Adapter) fetch(ctx context.Context, topic string, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
+func fetch(ctx context.Context, client *kgo.Client, topic string, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
 	for tries := 0; ; tries++ {
-		fp, next, err := a.fetchOnce(ctx, topic, partition, offset)
+		fp, next, err := fetchOnce(ctx, client, topic, partition, offset)
 		if err == nil || tries == 10 || (!kerr.IsRetriable(err) && !errors.Is(err, errNoLeader)) {
 			return fp, next, err
 		}
@@ -96,8 +97,8 @@ func (a *Adapter) fetch(ctx context.Context, topic string, partition int32, offs
 
 var errNoLeader = errors.New("no leader")
 
-func (a *Adapter) fetchOnce(ctx context.Context, topic string, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
-	topics, err := a.admin.ListTopics(ctx, topic)
+func fetchOnce(ctx context.Context, client *kgo.Client, topic string, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
+	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
 	if err != nil {
 		return kgo.FetchPartition{}, offset, err
 	}
@@ -118,7 +119,7 @@ func (a *Adapter) fetchOnce(ctx context.Context, topic string, partition int32, 
 	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = partition, offset, 8<<20
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
-	raw, err := a.client.Broker(int(detail.Leader)).RetriableRequest(ctx, req)
+	raw, err := client.Broker(int(detail.Leader)).RetriableRequest(ctx, req)
 	if err != nil {
 		return kgo.FetchPartition{}, offset, err
 	}

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/internal/deployment"
 	"github.com/tintype/tintype/internal/servers"
 	"github.com/tintype/tintype/load"
@@ -94,11 +96,12 @@ func (c *doctorCommand) kafka(ctx context.Context, passwords deployment.Secrets)
 	if err != nil {
 		return []check{verdict("kafka", err, "")}
 	}
-	admin, err := cluster.Admin()
+	client, err := cluster.Client()
 	if err != nil {
 		return []check{verdict("kafka", err, "")}
 	}
-	defer admin.Close()
+	defer client.Close()
+	admin := kadm.NewClient(client)
 	meta, err := admin.BrokerMetadata(ctx)
 	if err != nil {
 		return []check{verdict("kafka", fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint), "")}
@@ -112,22 +115,19 @@ func (c *doctorCommand) kafka(ctx context.Context, passwords deployment.Secrets)
 			results = append(results, verdict("topic "+topic.Name, nil, "id "+id.String()))
 		}
 	}
-	return append(results, c.groups(ctx, admin)...)
+	return append(results, c.groups(ctx, client)...)
 }
 
 // groups tells each group's members and lag; a group that never ran is no
 // failure.
-func (c *doctorCommand) groups(ctx context.Context, admin *kadm.Client) []check {
+func (c *doctorCommand) groups(ctx context.Context, client *kgo.Client) []check {
 	var results []check
 	for _, stage := range topologies.Stages() {
 		group := topologies.Group(c.Deployment, stage)
-		lags, err := admin.Lag(ctx, group)
-		if err == nil {
-			err = lags[group].FetchErr
-		}
+		lag, err := exactly.Behind(ctx, client, group)
 		found := "not running"
-		if lag := lags[group]; len(lag.Members) > 0 {
-			found = fmt.Sprintf("%s, %d members, %d offsets behind (at rest one a partition: the marker of a transaction)", lag.State, len(lag.Members), lag.Lag.Total())
+		if len(lag.Members) > 0 {
+			found = fmt.Sprintf("%s, %d members, %d records behind", lag.State, len(lag.Members), lag.Lag.Total())
 		}
 		results = append(results, verdict("group "+group, err, found))
 	}

@@ -11,8 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/internal/deployment"
 	"github.com/tintype/tintype/internal/lifecycle"
 	"github.com/tintype/tintype/topologies"
@@ -63,23 +65,26 @@ type faceFlags struct {
 
 // serve starts the face of a deployment's runner.
 func (f faceFlags) serve(ctx context.Context, d *deployment.Deployment, runner *topologies.Runner, metrics *topologies.Metrics, log *slog.Logger) (string, func(), error) {
-	admin, err := d.Kafka.Admin()
+	client, err := d.Kafka.Client()
 	if err != nil {
 		return "", nil, err
+	}
+	behind := func(ctx context.Context, group string) (kadm.DescribedGroupLag, error) {
+		return exactly.Behind(ctx, client, group)
 	}
 	registry := prometheus.NewRegistry()
 	metrics.Register(registry)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&lifecycle.Lag{Admin: admin, Groups: runner.Groups()}, runner)
+		&lifecycle.Lag{Groups: runner.Groups(), Ask: behind}, runner)
 	face := lifecycle.Face{
 		Listen: f.HTTPListen, Fallback: f.HTTPListen == flagDefaults()["http_listen"], Metrics: registry, Ready: runner.Ready, Log: log,
 	}
 	address, wait, err := face.Serve(ctx)
 	if err != nil {
-		admin.Close()
+		client.Close()
 		return "", nil, &setupError{err}
 	}
-	return address, func() { wait(); admin.Close() }, nil
+	return address, func() { wait(); client.Close() }, nil
 }
 
 // runCommand runs stages until a signal.

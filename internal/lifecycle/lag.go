@@ -12,13 +12,14 @@ import (
 // Lag collects how far groups are behind their topics, asked of the brokers at
 // each scrape.
 type Lag struct {
-	Admin  *kadm.Client
 	Groups []string
+	// Ask tells how far a group is behind.
+	Ask func(ctx context.Context, group string) (kadm.DescribedGroupLag, error)
 }
 
 var (
 	lagDesc = prometheus.NewDesc("tintype_group_lag_records",
-		"Offsets between the group's committed one and the end of the partition. The marker that ends a transaction is an offset, too: 1 at rest.", []string{"group", "topic", "partition"}, nil)
+		"Offsets between the group's committed one and the last record of the partition; 0 once all is read.", []string{"group", "topic", "partition"}, nil)
 	lagUpDesc = prometheus.NewDesc("tintype_group_lag_up", "Whether the lag of the group could be asked for.", []string{"group"}, nil)
 )
 
@@ -32,11 +33,10 @@ func (l *Lag) Describe(ch chan<- *prometheus.Desc) {
 func (l *Lag) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	lags, err := l.Admin.Lag(ctx, l.Groups...)
 	for _, group := range l.Groups {
-		lag, ok := lags[group]
+		lag, err := l.Ask(ctx, group)
 		up := 0.0
-		if err == nil && ok && lag.Error() == nil {
+		if err == nil {
 			up = 1
 		}
 		ch <- prometheus.MustNewConstMetric(lagUpDesc, prometheus.GaugeValue, up, group)
