@@ -47,16 +47,31 @@ func TestBMPVariants(t *testing.T) {
 		"no place for colours": {early, [2]color.NRGBA{black, red}},
 		"os/2":                 {os2, [2]color.NRGBA{black, red}},
 	} {
-		img, err := decode(t.Context(), c.src, header.BMP)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
+		beginsWith(t, name, c.src, header.BMP, c.want)
+	}
+}
+
+// beginsWith compares the first two pixels that a photo decodes to.
+func beginsWith(t *testing.T, name string, src []byte, format string, want [2]color.NRGBA) {
+	t.Helper()
+	img, err := decode(t.Context(), src, format)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	for x, want := range want {
+		if got := color.NRGBAModel.Convert(img.At(x, 0)); got != want {
+			t.Errorf("%s: pixel %d is %v, want %v", name, x, got, want)
 		}
-		for x, want := range c.want {
-			if got := color.NRGBAModel.Convert(img.At(x, 0)); got != want {
-				t.Errorf("%s: pixel %d is %v, want %v", name, x, got, want)
-			}
-		}
+	}
+}
+
+// refused compares the reason for which a photo is not decoded.
+func refused(t *testing.T, name string, src []byte, format string, want event.Reason) {
+	t.Helper()
+	_, err := decode(t.Context(), src, format)
+	if r, ok := event.AsRefusal(err); !ok || r.Reason != want {
+		t.Errorf("%s: %v, want %s", name, err, want)
 	}
 }
 
@@ -71,9 +86,6 @@ func TestBMPRefusals(t *testing.T) {
 		"no such depth":  {bmpOf(2, 2, 7, 0, nil, make([]byte, 16)), event.ReasonUnsupportedFeature},
 		"fields of none": {bmpOf(2, 2, 24, 3, make([]byte, 12), make([]byte, 16)), event.ReasonCorrupt},
 	} {
-		_, err := decode(t.Context(), c.src, header.BMP)
-		if r, ok := event.AsRefusal(err); !ok || r.Reason != c.want {
-			t.Errorf("%s: %v, want %s", name, err, c.want)
-		}
+		refused(t, name, c.src, header.BMP, c.want)
 	}
 }

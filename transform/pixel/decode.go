@@ -199,11 +199,3 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	return r.r.Read(p[:min(len(p), readerChunk)])
 }
-
-// ReadAt implements io.ReaderAt, which the TIFF decoder asks for.
-func (r *reader) ReadAt(p []byte, at int64) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.ReadAt(p, at)
-}
