@@ -30,16 +30,13 @@ func (a *answer) piece(data []byte) error {
 			if err != nil {
 				return statement.NotImplemented(err.Error())
 			}
-			out = block.Append(out, min(a.revision, maxRevision))
+			out = block.Append(out, min(a.revision, wire.Revision))
 		}
 		data = out
 	}
 	_, err := a.Write(data)
 	return err
 }
-
-// maxRevision is the newest whose blocks package wire can write.
-const maxRevision = 54460
 
 // Write implements io.Writer.
 func (a *answer) Write(p []byte) (int, error) {

@@ -53,7 +53,7 @@ func packet(theirs int) []byte {
 }
 
 func TestReadRequest(t *testing.T) {
-	for _, theirs := range []int{54440, 54441, 54442, 54448, 54449, 54453, 54459, revision} {
+	for _, theirs := range []int{54440, 54441, 54442, 54448, 54449, 54453, 54459, wire.Revision} {
 		want := &request{id: "id", text: "SELECT {x:String}", compressed: true, settings: map[string]string{"max_threads": "1", "custom_a": "it's"}}
 		if theirs >= 54459 {
 			want.params = []engine.Param{{Name: "x", Value: `a\b`}}
@@ -75,10 +75,10 @@ func TestReadRequest(t *testing.T) {
 
 // Any bytes are a request or an error, and a request has an end.
 func FuzzReadRequest(f *testing.F) {
-	for _, theirs := range []int{0, 54440, 54449, revision} {
+	for _, theirs := range []int{0, 54440, 54449, wire.Revision} {
 		f.Add(packet(theirs), theirs)
 	}
-	f.Add([]byte{0, 0, 1, 'a', 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, revision)
+	f.Add([]byte{0, 0, 1, 'a', 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, wire.Revision)
 	f.Fuzz(func(t *testing.T, data []byte, theirs int) {
 		c := &client{in: wire.NewReader(bytes.NewReader(data)), revision: theirs}
 		q, err := c.readRequest()

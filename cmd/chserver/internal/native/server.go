@@ -19,10 +19,6 @@ import (
 	"github.com/tintype/tintype/cmd/chserver/internal/wire"
 )
 
-// revision is the protocol's that this server speaks: the first with native
-// query parameters and elapsed times.
-const revision = 54460
-
 // Packets of the client and of the server.
 const (
 	clientHello  = 0
@@ -142,7 +138,7 @@ func (c *client) hello() error {
 	if err := c.in.Err(); err != nil {
 		return err
 	}
-	c.revision = min(int(theirs), revision)
+	c.revision = min(int(theirs), wire.Revision)
 	err := c.server.Authenticate(user, password)
 	if err == nil {
 		c.session, err = c.server.Open(database)
@@ -154,7 +150,7 @@ func (c *client) hello() error {
 	c.text("ClickHouse")
 	c.number(uint64(c.server.Version[0]))
 	c.number(uint64(c.server.Version[1]))
-	c.number(revision)
+	c.number(wire.Revision)
 	c.text(c.server.TimeZone)
 	c.text("chserver")
 	c.number(uint64(c.server.Version[2]))

@@ -9,6 +9,10 @@ import (
 	"iter"
 )
 
+// Revision is the protocol's that is spoken here: the first with native query
+// parameters and elapsed times.
+const Revision = 54460
+
 // The protocol revisions that change how a block is written.
 const (
 	// RevisionBlockInfo puts the block's info before it.
