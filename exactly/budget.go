@@ -16,7 +16,7 @@ type budget struct {
 	// 0: limit.
 	aim     time.Duration
 	max     int
-	service float64 // ns per record of one partition, moving average
+	service float64 // ns per record of one partition (of all, where records are prepared), moving average
 	proven  int     // records finished since the start or the last timeout
 }
 

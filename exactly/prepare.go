@@ -135,9 +135,9 @@ func (p *preparation) run(ctx context.Context, r *kgo.Record, j *job) {
 	}
 	defer p.slots.Release(1)
 	defer func() {
-		// The callback would panic on this record as well, and goka says so.
+		// As a callback's panic it ends the run: the same record would panic again.
 		if reason := recover(); reason != nil {
-			j.tasked, j.value, j.err = true, nil, fmt.Errorf("exactly: prepare %s/%d offset %d: panic: %v", r.Topic, r.Partition, r.Offset, reason)
+			j.tasked, j.value, j.err = true, nil, permanent(fmt.Errorf("exactly: prepare %s/%d offset %d: panic: %v", r.Topic, r.Partition, r.Offset, reason))
 		}
 	}()
 	key := string(r.Key)

@@ -192,6 +192,9 @@ func TestPanicsAreErrors(t *testing.T) {
 		return &Task{Key: "k", Do: func(context.Context) (any, error) { panic("while working") }}
 	}, sameKey(3), func(ctx goka.Context, _ any) string {
 		_, ok, err := Prepared(ctx)
+		if err != nil && !IsPermanent(err) {
+			return "it would be tried again and again"
+		}
 		return fmt.Sprintf("%v %v", ok, err)
 	})
 	if values[0] != "false <nil>" || !strings.Contains(values[1], "while planning") || !strings.Contains(values[2], "while working") {
