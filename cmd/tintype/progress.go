@@ -18,9 +18,9 @@ type progress struct {
 	// acked counts the uploads acknowledged.
 	acked atomic.Int64
 
-	w         io.Writer
-	total     int64 // 0: unknown
-	wait      bool
+	w     io.Writer
+	total int64 // 0: unknown
+	// queryable counts the rows; nil where nobody waits for them.
 	queryable func() int
 	// bars are nil off a terminal.
 	bars               *mpb.Progress
@@ -37,16 +37,15 @@ const (
 	lineInterval = 2 * time.Second
 )
 
-// showProgress shows until end is called. With wait it shows what is queryable,
-// too.
-func showProgress(w io.Writer, total int64, wait bool, queryable func() int) *progress {
-	p := &progress{w: w, total: total, wait: wait, queryable: queryable, stop: make(chan struct{})}
+// showProgress shows until end is called.
+func showProgress(w io.Writer, total int64, queryable func() int) *progress {
+	p := &progress{w: w, total: total, queryable: queryable, stop: make(chan struct{})}
 	interval := lineInterval
 	if file, ok := terminal(w); ok {
 		interval = barInterval
 		p.bars = mpb.New(mpb.WithOutput(file), mpb.WithWidth(40), mpb.WithRefreshRate(barInterval))
 		p.uploaded = p.bar("uploaded")
-		if wait {
+		if queryable != nil {
 			p.finished = p.bar("queryable")
 		}
 	}
@@ -106,7 +105,7 @@ func (p *progress) line() string {
 	if p.total > 0 {
 		line += fmt.Sprintf(" of %d", p.total)
 	}
-	if p.wait {
+	if p.queryable != nil {
 		line += fmt.Sprintf(", queryable %d", p.queryable())
 	}
 	return line

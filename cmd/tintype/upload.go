@@ -43,13 +43,13 @@ func (u uploading) run(ctx context.Context) (outcome, error) {
 	u.config.Codec, u.config.Blobs = u.deployment.Codecs.Upload, u.deployment.Blobs
 
 	var tracker *produce.Tracker
-	queryable := func() int { return 0 }
+	var queryable func() int
 	if u.wait {
 		tracker = produce.Track(ctx, produce.InClickHouse(u.deployment.ClickHouse, u.deployment.UploadsID), 0)
 		defer tracker.Close()
 		queryable = tracker.Queryable
 	}
-	shown := showProgress(u.stderr, u.total, u.wait, queryable)
+	shown := showProgress(u.stderr, u.total, queryable)
 	defer shown.end()
 	onAck := u.config.OnAck
 	u.config.OnAck = func(a produce.Acked) {

@@ -101,11 +101,11 @@ type kafkaLog struct{ log *slog.Logger }
 
 // Logf implements kfake.Logger.
 func (l kafkaLog) Logf(level kfake.LogLevel, format string, args ...any) {
-	at := slog.LevelDebug
-	if level == kfake.LogLevelError {
-		at = slog.LevelError
-	}
-	if level == kfake.LogLevelError || level == kfake.LogLevelWarn {
-		l.log.Log(context.Background(), at, "kafka", slog.String("message", fmt.Sprintf(format, args...)))
+	switch level {
+	case kfake.LogLevelError:
+		l.log.Error("kafka", slog.String("message", fmt.Sprintf(format, args...)))
+	case kfake.LogLevelWarn:
+		l.log.Debug("kafka", slog.String("message", fmt.Sprintf(format, args...)))
+	default: // What it does is not logged.
 	}
 }
