@@ -92,7 +92,8 @@ type Developed struct {
 	Stamp   *Stamp                 `protobuf:"bytes,1,opt,name=stamp,proto3" json:"stamp,omitempty"`
 	Sender  *Sender                `protobuf:"bytes,2,opt,name=sender,proto3" json:"sender,omitempty"`
 	Outcome Outcome                `protobuf:"varint,3,opt,name=outcome,proto3,enum=tintype.event.v1.Outcome" json:"outcome,omitempty"`
-	// For a duplicate and a repeat: the upload id of the first sighting.
+	// For a duplicate: the upload id of the first sighting. A repeat has the
+	// upload id of the one that it repeats.
 	DuplicateOf *string `protobuf:"bytes,4,opt,name=duplicate_of,json=duplicateOf,proto3,oneof" json:"duplicate_of,omitempty"`
 	// Absent for repeat and lost, and for a dead upload whose bytes told nothing.
 	Facts *Facts `protobuf:"bytes,5,opt,name=facts,proto3" json:"facts,omitempty"`
