@@ -91,6 +91,8 @@ func (e *LockedError) Error() string {
 type TopicError struct {
 	Topic  string
 	Reason string
+	// Missing topics may still appear: Run waits a while for them.
+	Missing bool
 }
 
 func (e *TopicError) Error() string {

@@ -114,7 +114,13 @@ func (l *lab) counting() *goka.GroupGraph {
 func (l *lab) running(cfg Config, graph *goka.GroupGraph) (drain func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, cfg, graph) }()
+	go func() {
+		err := Run(ctx, cfg, graph)
+		if ctx.Err() == nil {
+			l.t.Errorf("the member ended by itself: %v", err)
+		}
+		done <- err
+	}()
 	drain = sync.OnceValue(func() error {
 		cancel()
 		select {
@@ -341,6 +347,28 @@ func TestLoopsTombstonesAndHeaders(t *testing.T) {
 	}
 }
 
+// A topic that is not there yet, or that its broker does not show yet, is waited
+// for.
+func TestATopicMayComeLate(t *testing.T) {
+	l := newLab(t)
+	l.in += "-late"
+	cfg := l.config("a", "")
+	cfg.Status = new(Status)
+	l.running(cfg, l.counting())
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); cfg.Status.Snapshot().Restarts == 0; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody missed the topic")
+		}
+	}
+	if _, err := l.admin.CreateTopic(t.Context(), labPartitions, 1, nil, l.in); err != nil {
+		t.Fatal(err)
+	}
+	l.send(numbered(100)...)
+	l.exact(l.read(l.out, 100), 100)
+}
+
 func TestWhatCannotHealEndsTheRun(t *testing.T) {
 	run := func(cfg Config, graph *goka.GroupGraph) error {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -401,6 +429,14 @@ func TestWhatCannotHealEndsTheRun(t *testing.T) {
 		}
 		var missing *MissingOffsetError
 		if err := run(l.config("a", ""), l.counting()); !errors.As(err, &missing) {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("topic", func(t *testing.T) {
+		l := newLab(t)
+		l.in += "-never"
+		var topic *TopicError
+		if err := run(l.config("a", ""), l.counting()); !errors.As(err, &topic) || topic.Topic != l.in || !topic.Missing {
 			t.Errorf("%v", err)
 		}
 	})

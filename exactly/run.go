@@ -21,11 +21,12 @@ func Run(ctx context.Context, cfg Config, graph *goka.GroupGraph, opts ...goka.P
 	}
 	learned := newBudget(cfg)
 	pause := backoff{least: 100 * time.Millisecond, most: 10 * time.Second}
+	var missing absence
 	for {
 		began := time.Now()
 		err := attempt(ctx, cfg, learned, graph, opts)
 		switch {
-		case err != nil && IsPermanent(err):
+		case err != nil && IsPermanent(err) && !missing.tolerates(err, began):
 			cfg.Status.setError(err)
 			return err
 		case ctx.Err() != nil:
@@ -41,6 +42,27 @@ func Run(ctx context.Context, cfg Config, graph *goka.GroupGraph, opts ...goka.P
 			return nil
 		}
 	}
+}
+
+// topicGrace is how long a topic may be missing: brokers show one that was just
+// created, or created anew, a while after they acknowledged it.
+const topicGrace = 10 * time.Second
+
+// absence is since when topics have been missing; zero: they are not.
+type absence struct{ since time.Time }
+
+// tolerates reports whether err is a missing topic that may still appear. began
+// is when the attempt began that ended with err.
+func (a *absence) tolerates(err error, began time.Time) bool {
+	topic, ok := errors.AsType[*TopicError](err)
+	if !ok || !topic.Missing {
+		a.since = time.Time{}
+		return false
+	}
+	if a.since.IsZero() || time.Since(began) > topicGrace/2 { // It worked in between.
+		a.since = time.Now()
+	}
+	return time.Since(a.since) < topicGrace
 }
 
 // attempt runs one processor; goka's can be run only once.

@@ -53,7 +53,7 @@ func (a *Adapter) topicInfo(ctx context.Context, topic string) (topicInfo, error
 	}
 	t, ok := topics[topic]
 	if !ok || errors.Is(t.Err, kerr.UnknownTopicOrPartition) || errors.Is(t.Err, kerr.UnknownTopicID) {
-		return topicInfo{}, &TopicError{Topic: topic, Reason: "it does not exist"}
+		return topicInfo{}, &TopicError{Topic: topic, Reason: "it does not exist", Missing: true}
 	}
 	if t.Err != nil {
 		return topicInfo{}, fmt.Errorf("exactly: describe topic %s: %w", topic, t.Err)
@@ -61,7 +61,7 @@ func (a *Adapter) topicInfo(ctx context.Context, topic string) (topicInfo, error
 	info = topicInfo{id: t.ID, partitions: len(t.Partitions)}
 	for p := range info.partitions {
 		if _, ok := t.Partitions[int32(p)]; !ok {
-			return topicInfo{}, &TopicError{Topic: topic, Reason: fmt.Sprintf("partition %d of %d is missing", p, info.partitions)}
+			return topicInfo{}, &TopicError{Topic: topic, Reason: fmt.Sprintf("partition %d of %d is missing", p, info.partitions), Missing: true}
 		}
 	}
 	a.mu.Lock()
