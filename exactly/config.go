@@ -96,6 +96,10 @@ type Hooks struct {
 	// says and, by Scan, to what the table says. An error ends the session; Run
 	// retries with backoff.
 	Assigned func(ctx context.Context, claims []Claim) error
+	// EndWith is asked at the start of each transaction, for each partition held:
+	// if ok, the transaction that reads the partition's record at offset reads
+	// nothing of that partition behind it. It must not block.
+	EndWith func(topic string, partition int32) (offset int64, ok bool)
 	// BeforeCommit runs once every delivered record is marked, before the
 	// commit. Produce works on its context. An error aborts the transaction and
 	// its records are polled again after a backoff.

@@ -280,6 +280,48 @@ func TestAbortsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// A transaction ends with the record that the hook names: nothing behind it in
+// its partition is delivered before it is committed.
+func TestTransactionsEndWhereTheHookSays(t *testing.T) {
+	l := newLab(t)
+	const end = 20
+	var committed, ended atomic.Bool
+	cfg := l.config("a", "")
+	cfg.Hooks.EndWith = func(_ string, partition int32) (int64, bool) { return end, partition == 0 && !ended.Load() }
+	cfg.Hooks.Committed = func() { committed.Store(ended.Load()) }
+	graph := goka.DefineGroup(l.group, goka.Input(goka.Stream(l.in), new(codec.String), func(ctx goka.Context, value any) {
+		if ctx.Partition() == 0 {
+			switch offset := ctx.Offset(); {
+			case offset == end:
+				ended.Store(true)
+			case offset > end && !committed.Load():
+				t.Errorf("offset %d was delivered before %d was committed", offset, end)
+			}
+		}
+		ctx.Emit(goka.Stream(l.out), ctx.Key(), value)
+	}), goka.Output(goka.Stream(l.out), new(codec.String)))
+	records := numbered(500)
+	for i, r := range records {
+		r.Partition = int32(i % labPartitions)
+	}
+	manual, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manual.Close()
+	for _, r := range records {
+		r.Topic = l.in
+	}
+	if err := manual.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	l.running(cfg, graph)
+	l.exact(l.read(l.out, 500), 500)
+	if !committed.Load() {
+		t.Error("the end was never committed")
+	}
+}
+
 func TestMetadataComesBack(t *testing.T) {
 	l := newLab(t)
 	var mu sync.Mutex

@@ -20,6 +20,7 @@ func (s *session) transaction(drain context.Context) error {
 		return fmt.Errorf("exactly: begin a transaction: %w", err)
 	}
 	t := &turn{s: s, next: map[topicPartition]committedOffset{}}
+	t.askEnds()
 	if err := t.gather(drain); err != nil {
 		return err
 	}
@@ -63,6 +64,26 @@ type turn struct {
 	records         int
 	// next are the offsets that the transaction will commit.
 	next map[topicPartition]committedOffset
+	// ends are the records with which a partition's part must end (see
+	// Hooks.EndWith); ended says that one of them was read.
+	ends  map[topicPartition]int64
+	ended bool
+}
+
+// askEnds asks Hooks.EndWith.
+func (t *turn) askEnds() {
+	hook := t.s.a.cfg.Hooks.EndWith
+	if hook == nil {
+		return
+	}
+	for tp := range t.s.claims {
+		if offset, ok := hook(tp.topic, tp.partition); ok {
+			if t.ends == nil {
+				t.ends = map[topicPartition]int64{}
+			}
+			t.ends[tp] = offset
+		}
+	}
 }
 
 // gather polls and delivers until the transaction should be committed: it is
@@ -91,6 +112,12 @@ func (t *turn) gather(drain context.Context) error {
 			if outstanding == 0 {
 				wait = max(s.a.cfg.Linger-age, 0)
 			}
+		}
+		if t.ended {
+			return nil
+		}
+		if len(t.ends) > 0 {
+			want = 1 // Whatever is polled is committed, and nobody knows how many records there are before the end.
 		}
 		fetched, err := t.poll(drain, want, wait)
 		if err != nil {
@@ -162,6 +189,9 @@ func (t *turn) deliver(fetches kgo.Fetches) error {
 			return errAborted // Of an assignment that is not set up yet.
 		}
 		t.next[tp] = committedOffset{offset: r.Offset + 1}
+		if end, ok := t.ends[tp]; ok && r.Offset >= end {
+			t.ended = true
+		}
 		if s.preparation != nil {
 			s.preparation.begin(s.ctx, r)
 			c.queue <- r
