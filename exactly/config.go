@@ -39,6 +39,8 @@ type Config struct {
 	// another cluster or a re-created topic. It is locked. Empty: tables are
 	// kept in memory and recovered in full on every assignment.
 	StateDir string
+	// Delivery is what the group promises. Default ExactlyOnce.
+	Delivery Delivery
 	// CommitInterval is the latest commit after the first record of a
 	// transaction. Default 100 ms.
 	CommitInterval time.Duration
@@ -124,6 +126,11 @@ func (cfg Config) withDefaults() (Config, error) {
 	if !instancePattern.MatchString(cfg.Instance) || cfg.Instance == "." || cfg.Instance == ".." {
 		return cfg, permanent(fmt.Errorf("exactly: check config: Instance %q: want 1 to 200 letters, digits, '.', '_' or '-'", cfg.Instance))
 	}
+	delivery, err := ParseDelivery(string(cfg.Delivery))
+	if err != nil {
+		return cfg, permanent(err)
+	}
+	cfg.Delivery = delivery
 	setDefault(&cfg.CommitInterval, defaultCommitInterval)
 	setDefault(&cfg.TransactionTimeout, defaultTransactionTimeout)
 	setDefault(&cfg.SessionTimeout, defaultSessionTimeout)

@@ -84,6 +84,28 @@ func (l *lab) send(records ...*kgo.Record) {
 	}
 }
 
+// await waits until ok.
+func (l *lab) await(ok func() bool) {
+	l.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			l.t.Fatal("it did not come to be")
+		}
+	}
+}
+
+// lag is how many records of the input the group has not committed.
+func (l *lab) lag() int64 {
+	l.t.Helper()
+	lag, err := Behind(l.t.Context(), l.client, string(l.group))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return lag.Lag.Total()
+}
+
 // numbered makes n records over a few keys.
 func numbered(n int) []*kgo.Record {
 	records := make([]*kgo.Record, n)
@@ -397,13 +419,7 @@ func TestATopicMayComeLate(t *testing.T) {
 	cfg := l.config("a", "")
 	cfg.Status = new(Status)
 	l.running(cfg, l.counting())
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); cfg.Status.Snapshot().Restarts == 0; <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody missed the topic")
-		}
-	}
+	l.await(func() bool { return cfg.Status.Snapshot().Restarts > 0 })
 	if _, err := l.admin.CreateTopic(t.Context(), labPartitions, 1, nil, l.in); err != nil {
 		t.Fatal(err)
 	}

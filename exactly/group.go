@@ -42,7 +42,7 @@ func (g *consumerGroup) Consume(ctx context.Context, topics []string, handler sa
 		a.mu.Lock()
 		a.member = nil
 		a.mu.Unlock()
-		m.txn.Close()
+		m.link.close()
 		if ctx.Err() != nil {
 			m.leave(g.name)
 		}

@@ -31,9 +31,9 @@ type committedOffset struct {
 // member is this process in the group: the client of the transactions, and what
 // the group has assigned to it. It lives as long as goka consumes.
 type member struct {
-	a   *Adapter
-	txn *kgo.GroupTransactSession
-	ctx context.Context
+	a    *Adapter
+	link link
+	ctx  context.Context
 
 	// changed holds a token when the assignment may have changed.
 	changed chan struct{}
@@ -44,18 +44,16 @@ type member struct {
 	committed  map[topicPartition]committedOffset
 }
 
-// joinGroup makes the transactional client. Asking for the producer id fences a
-// predecessor with the same transactional id and aborts what it left open, so
-// that no table is recovered past a transaction that might still commit.
+// joinGroup makes the client of the group.
 func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (*member, error) {
 	m := &member{a: a, ctx: ctx, changed: make(chan struct{}, 1), claims: map[string][]int32{}, committed: map[topicPartition]committedOffset{}}
 	cfg := &a.cfg
 	opts := append(cfg.clientOptions("exactly-"+cfg.Instance),
-		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...), kgo.TransactionalID(group+"-"+cfg.Instance),
+		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...),
 		// A restart takes its dead predecessor's place at once, without a rebalance
 		// (KIP-345): its partitions, and by the producer id its transaction.
 		kgo.InstanceID(cfg.Instance), kgo.RebalanceTimeout(cfg.SessionTimeout),
-		kgo.TransactionTimeout(cfg.TransactionTimeout), kgo.SessionTimeout(cfg.SessionTimeout), kgo.HeartbeatInterval(cfg.HeartbeatInterval),
+		kgo.SessionTimeout(cfg.SessionTimeout), kgo.HeartbeatInterval(cfg.HeartbeatInterval),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// A new group starts at the beginning; an offset that is gone is an error.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
@@ -69,31 +67,44 @@ func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (
 		kgo.FetchMaxWait(500*time.Millisecond), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes),
 		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.revoked), kgo.OnOffsetsFetched(m.fetched),
 	)
-	txn, err := kgo.NewGroupTransactSession(opts...)
+	if cfg.Delivery != ExactlyOnce {
+		client, err := kgo.NewClient(append(opts, kgo.DisableAutoCommit())...)
+		if err != nil {
+			return nil, permanent(fmt.Errorf("exactly: create client of the group: %w", err))
+		}
+		m.link = plain{client}
+		return m, nil
+	}
+	txn, err := kgo.NewGroupTransactSession(append(opts, kgo.TransactionalID(transactionalID(group, cfg.Instance)), kgo.TransactionTimeout(cfg.TransactionTimeout))...)
 	if err != nil {
 		return nil, permanent(fmt.Errorf("exactly: create transactional client: %w", err))
 	}
-	m.txn = txn
-	if err := m.fence(); err != nil {
+	m.link = transactional{txn}
+	if err := m.fence(txn); err != nil {
 		txn.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
+func transactionalID(group, instance string) string { return group + "-" + instance }
+
 // fetchBytes bounds one fetch, and so what the client holds of each broker.
 const fetchBytes = 8 << 20
 
-func (m *member) fence() error {
+// fence asks for the producer id, which fences a predecessor with the same
+// transactional id and aborts what it left open, so that no table is recovered
+// past a transaction that might still commit.
+func (m *member) fence(txn *kgo.GroupTransactSession) error {
 	ctx, cancel := context.WithTimeout(m.ctx, adminTimeout)
 	defer cancel()
-	if err := m.txn.Begin(); err != nil {
+	if err := txn.Begin(); err != nil {
 		return fmt.Errorf("exactly: begin the first transaction: %w", err)
 	}
-	if _, _, err := m.txn.Client().ProducerID(ctx); err != nil {
+	if _, _, err := txn.Client().ProducerID(ctx); err != nil {
 		return fmt.Errorf("exactly: initialise the producer id: %w", err)
 	}
-	if _, err := m.txn.End(ctx, kgo.TryAbort); err != nil {
+	if _, err := txn.End(ctx, kgo.TryAbort); err != nil {
 		return fmt.Errorf("exactly: end the first transaction: %w", err)
 	}
 	return nil

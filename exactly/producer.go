@@ -8,7 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// producer emits within the open transaction.
+// producer emits within the open turn.
 type producer struct{ a *Adapter }
 
 var _ goka.Producer = producer{}
@@ -51,7 +51,7 @@ func (p producer) EmitWithHeaders(topic, key string, value []byte, headers goka.
 		done(nil, errNoSession)
 	default:
 		p.a.cfg.Status.emits.Add(1)
-		m.txn.Produce(m.ctx, r, done)
+		m.link.produce(m.ctx, r, done)
 	}
 	return promise
 }

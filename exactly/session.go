@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/IBM/sarama"
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -24,6 +25,9 @@ type session struct {
 
 	// preparation is nil where there is nothing to prepare.
 	preparation *preparation
+
+	// ids are the topic ids of the inputs and of the table.
+	ids map[string]uuid.UUID
 
 	ctx    context.Context // goka's callbacks run under it
 	cancel context.CancelFunc
@@ -43,7 +47,7 @@ type session struct {
 
 func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *session {
 	s := &session{
-		m: m, a: m.a, as: as, handler: handler, claims: map[topicPartition]*claim{},
+		m: m, a: m.a, as: as, handler: handler, ids: map[string]uuid.UUID{}, claims: map[topicPartition]*claim{},
 		exited: make(chan struct{}, 1), marked: make(chan struct{}, 1),
 	}
 	parent := m.ctx
@@ -58,7 +62,10 @@ func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *
 // run returns nil when the session is over and another one may begin.
 func (s *session) run(drain context.Context) (err error) {
 	defer s.cancel()
-	if err := s.checkOffsets(); err != nil {
+	if err := s.learnTopics(); err != nil {
+		return err
+	}
+	if err := s.checkLineage(); err != nil {
 		return err
 	}
 	if err := s.handler.Setup(s); err != nil {
@@ -100,10 +107,10 @@ func (s *session) stop(reason error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), adminTimeout)
 	defer cancel()
 	// Promises of emits end now, so that goka does not wait for them.
-	abortErr := s.m.txn.Client().AbortBufferedRecords(ctx)
+	abortErr := s.m.link.client().AbortBufferedRecords(ctx)
 	cleanupErr := s.handler.Cleanup(s)
 	s.a.cfg.Status.inFlight.Add(-s.outstanding.Load())
-	_, endErr := s.m.txn.End(ctx, kgo.TryAbort)
+	endErr := s.m.link.abort(ctx)
 	if hook := s.a.cfg.Hooks.Revoked; hook != nil && !s.m.current(s.as) {
 		hook(s.claimList())
 	}
@@ -141,48 +148,11 @@ func (s *session) failedCleanup(err error) error {
 	return s.failed(err, nil)
 }
 
-// checkOffsets refuses a partition whose table was built from records that the
-// group says it has never read.
-func (s *session) checkOffsets() error {
-	table := s.a.tableName()
-	if table == "" {
-		return nil
-	}
-	read := map[int32]bool{}
-	for tp, c := range s.as.committed {
-		read[tp.partition] = read[tp.partition] || c.offset >= 0
-	}
-	for partition, ok := range read {
-		if ok {
-			continue
-		}
-		ctx, cancel := s.a.requestContext()
-		start, end, err := s.a.bounds(ctx, table, partition)
-		if err == nil && end > start {
-			end, err = s.a.newest(ctx, table, partition)
-		}
-		cancel()
-		if err != nil {
-			return err
-		}
-		if end > start {
-			return &MissingOffsetError{Group: string(s.a.graph.Group()), Table: table, Partition: partition}
-		}
-	}
-	return nil
-}
-
 // claimList tells the hooks what is held, in a stable order.
 func (s *session) claimList() []Claim {
 	var list []Claim
 	for tp, c := range s.as.committed {
-		entry := Claim{Topic: tp.topic, Partition: tp.partition, Offset: c.offset, Metadata: c.metadata}
-		ctx, cancel := s.a.requestContext()
-		if info, err := s.a.topicInfo(ctx, tp.topic); err == nil {
-			entry.TopicID = info.id
-		}
-		cancel()
-		list = append(list, entry)
+		list = append(list, Claim{Topic: tp.topic, TopicID: s.ids[tp.topic], Partition: tp.partition, Offset: c.offset, Metadata: c.metadata})
 	}
 	slices.SortFunc(list, func(a, b Claim) int {
 		if a.Topic != b.Topic {
@@ -250,13 +220,13 @@ func (s *session) Claims() map[string][]int32 { return s.as.claims }
 
 // MemberID implements sarama.ConsumerGroupSession.
 func (s *session) MemberID() string {
-	id, _ := s.m.txn.Client().GroupMetadata()
+	id, _ := s.m.link.client().GroupMetadata()
 	return id
 }
 
 // GenerationID implements sarama.ConsumerGroupSession.
 func (s *session) GenerationID() int32 {
-	_, generation := s.m.txn.Client().GroupMetadata()
+	_, generation := s.m.link.client().GroupMetadata()
 	return generation
 }
 

@@ -184,6 +184,13 @@ func (s *store) GetOffset(def int64) (int64, error) {
 	return s.offset, nil
 }
 
+// position is the changelog offset that follows the state.
+func (s *store) position() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.offset + 1
+}
+
 // SetOffset records that the state holds the changelog up to offset.
 func (s *store) SetOffset(offset int64) error {
 	s.mu.Lock()

@@ -9,14 +9,13 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // transaction is one turn of the protocol: poll, deliver, every record marked,
 // BeforeCommit, End, flush of the tables. It returns errAborted or errDrained
 // when the session is to end without a failure.
 func (s *session) transaction(drain context.Context) error {
-	if err := s.m.txn.Begin(); err != nil {
+	if err := s.m.link.begin(); err != nil {
 		return fmt.Errorf("exactly: begin a transaction: %w", err)
 	}
 	t := &turn{s: s, next: map[topicPartition]committedOffset{}}
@@ -47,7 +46,7 @@ func (s *session) transaction(drain context.Context) error {
 		return err
 	}
 	if drain.Err() != nil {
-		if err := s.m.txn.Begin(); err != nil {
+		if err := s.m.link.begin(); err != nil {
 			return fmt.Errorf("exactly: begin a transaction: %w", err)
 		}
 		return errDrained
@@ -153,7 +152,7 @@ func (t *turn) poll(drain context.Context, want int, wait time.Duration) (int, e
 			cancel()
 		}
 	}()
-	fetches := s.m.txn.PollRecords(ctx, want)
+	fetches := s.m.link.poll(ctx, want)
 	unwatch()
 	if err := <-woken; err != nil {
 		return 0, err
@@ -173,7 +172,24 @@ func (t *turn) poll(drain context.Context, want int, wait time.Duration) (int, e
 		t.deadline = t.first.Add(s.a.cfg.TransactionTimeout * 9 / 10)
 	}
 	t.records += count
+	if s.a.cfg.Delivery == AtMostOnce {
+		if err := t.commitFirst(fetches); err != nil {
+			return 0, err
+		}
+	}
 	return count, t.deliver(fetches)
+}
+
+// commitFirst commits what was polled, before any of it is delivered.
+func (t *turn) commitFirst(fetches kgo.Fetches) error {
+	next := map[topicPartition]committedOffset{}
+	for iter := fetches.RecordIter(); !iter.Done(); {
+		r := iter.Next()
+		next[topicPartition{r.Topic, r.Partition}] = committedOffset{offset: r.Offset + 1}
+	}
+	ctx, cancel := context.WithDeadline(t.s.ctx, t.deadline)
+	defer cancel()
+	return t.commitOffsets(ctx, next)
 }
 
 // deliver hands records to goka, in order within each partition.
@@ -258,26 +274,13 @@ func (t *turn) commit() error {
 	if len(t.next) == 0 {
 		panic("exactly: a transaction without a consumed offset")
 	}
-	if hook := s.a.cfg.Hooks.Metadata; hook != nil {
-		for tp, c := range t.next {
-			c.metadata = hook(tp.topic, tp.partition)
-			t.next[tp] = c
-		}
-	}
 	ctx, cancel := context.WithDeadline(s.ctx, t.deadline.Add(s.a.cfg.TransactionTimeout))
 	defer cancel()
-	committed, err := s.m.txn.End(kgo.PreTxnCommitFnContext(ctx, t.addMetadata), kgo.TryCommit)
-	switch {
-	case err != nil && isFenced(err):
-		s.a.budget.timeout()
-		return fmt.Errorf("exactly: commit: fenced, or timed out by the broker: %w", err)
-	case err != nil:
-		return fmt.Errorf("exactly: commit: %w", err)
-	case !committed:
-		return errAborted
+	if s.a.cfg.Delivery != AtMostOnce { // Which did it before it delivered them.
+		if err := t.commitOffsets(ctx, t.next); err != nil {
+			return err
+		}
 	}
-	s.m.commitTo(s.as, t.next)
-	maps.Copy(s.as.committed, t.next)
 	if err := s.a.flushStores(); err != nil {
 		return err
 	}
@@ -297,17 +300,26 @@ func (t *turn) commit() error {
 	return nil
 }
 
-// addMetadata writes the metadata beside the offsets that are committed.
-func (t *turn) addMetadata(request *kmsg.TxnOffsetCommitRequest) error {
-	for i := range request.Topics {
-		topic := &request.Topics[i]
-		for k := range topic.Partitions {
-			partition := &topic.Partitions[k]
-			if c, ok := t.next[topicPartition{topic.Topic, partition.Partition}]; ok {
-				metadata := c.metadata
-				partition.Metadata = &metadata
-			}
+// commitOffsets makes offsets, with their metadata, the group's.
+func (t *turn) commitOffsets(ctx context.Context, next map[topicPartition]committedOffset) error {
+	s := t.s
+	if hook := s.a.cfg.Hooks.Metadata; hook != nil {
+		for tp, c := range next {
+			c.metadata = hook(tp.topic, tp.partition)
+			next[tp] = c
 		}
 	}
+	committed, err := s.m.link.commit(ctx, next, s.lineageOf(next))
+	switch {
+	case err != nil && isFenced(err):
+		s.a.budget.timeout()
+		return fmt.Errorf("exactly: commit: fenced, or timed out by the broker: %w", err)
+	case err != nil:
+		return fmt.Errorf("exactly: commit: %w", err)
+	case !committed:
+		return errAborted
+	}
+	s.m.commitTo(s.as, next)
+	maps.Copy(s.as.committed, next)
 	return nil
 }
