@@ -11,6 +11,7 @@ import (
 
 	"github.com/tintype/tintype/blob"
 	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/extract"
 	"github.com/tintype/tintype/transform/pixel"
 )
@@ -45,6 +46,8 @@ type Config struct {
 	StateDir string
 	// Instance is unique among the running instances of a deployment.
 	Instance string
+	// Delivery is what the stages promise; "": exactly once.
+	Delivery exactly.Delivery
 	// CommitInterval is the longest a transaction gathers; 0: 100 ms.
 	CommitInterval time.Duration
 	// LoadLinger is how long the loader gathers rows for an insert; 0: 100 ms.

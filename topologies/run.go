@@ -87,6 +87,7 @@ func (r *Runner) exactlyConfig(name event.Stage, s stage) exactly.Config {
 	c := exactly.Config{
 		Brokers: r.config.Brokers, KafkaOptions: r.config.KafkaOptions, Instance: r.config.Instance,
 		StateDir:           filepath.Join(r.config.StateDir, string(name)),
+		Delivery:           r.config.Delivery,
 		CommitInterval:     r.config.CommitInterval,
 		TransactionTimeout: r.config.TransactionTimeout,
 		MaxMessageBytes:    event.MaxRecordBytes,

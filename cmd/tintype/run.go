@@ -26,6 +26,7 @@ type workFlags struct {
 	Sizes          string        `help:"Renditions to make: [NAME=]SIZE:fit or WIDTHxHEIGHT:fill, by commas." default:"1024:fit,512:fit,128x128:fill"`
 	DecodeBudget   time.Duration `help:"How long one photo may take to render; it dies with reason decode_budget after that." default:"5s"`
 	RenderMemory   int64         `help:"Bytes that all photos in hand of the process hold at most, as files and while they are rendered." default:"268435456"`
+	Delivery       string        `help:"What is promised of each upload: exactly-once, at-least-once (none is lost, some may come twice), at-most-once (none comes twice, some may be lost)." enum:"exactly-once,at-least-once,at-most-once" default:"exactly-once"`
 	CommitInterval time.Duration `help:"Longest time that a transaction gathers." default:"100ms"`
 	LoadLinger     time.Duration `help:"How long the loader gathers rows for an insert." default:"100ms"`
 }
@@ -41,7 +42,7 @@ func (f workFlags) work(stateDir string, metrics *topologies.Metrics) (deploymen
 	}
 	return deployment.Work{
 		StateDir: stateDir, Specs: specs, DecodeBudget: f.DecodeBudget, RenderMemory: f.RenderMemory,
-		CommitInterval: f.CommitInterval, LoadLinger: f.LoadLinger, Metrics: metrics,
+		Delivery: exactly.Delivery(f.Delivery), CommitInterval: f.CommitInterval, LoadLinger: f.LoadLinger, Metrics: metrics,
 	}, nil
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tintype/tintype/blob"
 	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/extract"
 	"github.com/tintype/tintype/internal/servers"
 	"github.com/tintype/tintype/load"
@@ -179,6 +180,7 @@ type Work struct {
 	Specs          []pixel.Spec
 	DecodeBudget   time.Duration
 	RenderMemory   int64
+	Delivery       exactly.Delivery
 	CommitInterval time.Duration
 	LoadLinger     time.Duration
 	Metrics        *topologies.Metrics
@@ -201,7 +203,7 @@ func (d *Deployment) Runner(w Work) (*topologies.Runner, error) {
 		Blobs: d.Blobs, ClickHouse: d.ClickHouse, Specs: w.Specs, Limits: extract.DefaultLimits(),
 		DecodeBudget: w.DecodeBudget, RenderMemory: w.RenderMemory,
 		StateDir: w.StateDir, Instance: w.Instance,
-		CommitInterval: w.CommitInterval, LoadLinger: w.LoadLinger, Metrics: w.Metrics, Log: d.Log,
+		Delivery: w.Delivery, CommitInterval: w.CommitInterval, LoadLinger: w.LoadLinger, Metrics: w.Metrics, Log: d.Log,
 	}, w.Stages...)
 }
 
