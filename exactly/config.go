@@ -31,7 +31,7 @@ type Config struct {
 	KafkaOptions []kgo.Opt
 	// Instance names this member of the group, uniquely among the processes
 	// that run at the same time and stable over restarts: the transactional id
-	// is "<group>-<instance>", and a restart fences its dead predecessor by it.
+	// is "<group>/<instance>", and a restart fences its dead predecessor by it.
 	// Required; letters, digits, '.', '_' and '-'.
 	Instance string
 	// StateDir is the root of the LevelDB state. Tables live below cluster id,

@@ -35,6 +35,10 @@ type member struct {
 	link link
 	ctx  context.Context
 
+	// fenced is the generation whose dead were looked for, by the goroutine of
+	// Consume.
+	fenced int
+
 	// changed holds a token when the assignment may have changed.
 	changed chan struct{}
 
@@ -86,8 +90,6 @@ func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (
 	}
 	return m, nil
 }
-
-func transactionalID(group, instance string) string { return group + "-" + instance }
 
 // fetchBytes bounds one fetch, and so what the client holds of each broker.
 const fetchBytes = 8 << 20

@@ -62,6 +62,12 @@ func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *
 // run returns nil when the session is over and another one may begin.
 func (s *session) run(drain context.Context) (err error) {
 	defer s.cancel()
+	if s.a.cfg.Delivery == ExactlyOnce && s.m.fenced != s.as.generation {
+		s.m.fenced = s.as.generation
+		ctx, cancel := s.a.requestContext()
+		s.m.fenceAbsent(ctx, string(s.a.graph.Group()))
+		cancel()
+	}
 	if err := s.learnTopics(); err != nil {
 		return err
 	}
