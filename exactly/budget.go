@@ -1,6 +1,9 @@
 package exactly
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // growth bounds how much faster than proven the next poll may be.
 const growth = 8
@@ -18,6 +21,10 @@ type budget struct {
 	max     int
 	service float64 // ns per record of one partition (of all, where records are prepared), moving average
 	proven  int     // records finished since the start or the last timeout
+	slow    slowRecords
+	// suspects are the partitions in which a record may be too slow alone, each
+	// with the offset of the last record before it that was done; -1: none was.
+	suspects map[topicPartition]int64
 }
 
 func newBudget(cfg Config) *budget {
@@ -60,12 +67,31 @@ func (b *budget) observe(n, parallel int, d time.Duration) {
 // timeout says that a transaction took too long: start again with one record.
 func (b *budget) timeout() { b.proven = 0 }
 
+// suspect says in which partitions a transaction that took too long was at work,
+// and up to where each had come. What was done is read again up to there; the
+// record that follows comes in a transaction of its own.
+func (b *budget) suspect(done map[topicPartition]int64) {
+	if b.suspects == nil {
+		b.suspects = map[topicPartition]int64{}
+	}
+	maps.Copy(b.suspects, done)
+}
+
+// committed clears the partitions whose suspect was finished.
+func (b *budget) committed(next map[topicPartition]committedOffset) {
+	for tp, c := range next {
+		if done, ok := b.suspects[tp]; ok && c.offset > done+1 {
+			delete(b.suspects, tp)
+		}
+	}
+}
+
 // take returns how many more records may be polled into a transaction that is
-// age old and still works on pending ones.
-func (b *budget) take(age time.Duration, pending int) int {
+// age old, has polled some already and still works on pending ones of them.
+func (b *budget) take(age time.Duration, polled, pending int) int {
 	n := b.max - pending
 	if b.proven == 0 {
-		n = 1 - pending
+		n = 1 - polled // Alone, so that it is known which one is too slow.
 	} else {
 		n = min(n, growth*b.proven-pending)
 		if b.service > 0 {

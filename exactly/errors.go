@@ -65,8 +65,8 @@ func (e *MisroutedError) Error() string {
 	return fmt.Sprintf("exactly: write key %q to %s: the record came on partition %d, but its key belongs to %d: re-key it by way of a topic", e.Key, e.Table, e.Got, e.Want)
 }
 
-// TooSlowError says that one record alone exceeds the transaction timeout, again
-// and again.
+// TooSlowError says that one record alone exceeds the transaction timeout, and
+// that its callback was too slow again when it was told so (see TooSlow).
 type TooSlowError struct {
 	Topic     string
 	Partition int32

@@ -344,6 +344,48 @@ func TestTransactionsEndWhereTheHookSays(t *testing.T) {
 	}
 }
 
+// The next owner of a partition gets it when the hook that runs has returned.
+func TestARevokeWaitsForTheFlush(t *testing.T) {
+	l := newLab(t)
+	began, release, early := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
+	var once sync.Once
+	var returned atomic.Bool
+	first := l.config("a", "")
+	first.Hooks.BeforeCommit = func(context.Context) error {
+		once.Do(func() {
+			close(began)
+			<-release
+			returned.Store(true)
+		})
+		return nil
+	}
+	second := l.config("b", "")
+	second.Status = new(Status)
+	second.Hooks.Assigned = func(_ context.Context, claims []Claim) error {
+		if len(claims) > 0 && !returned.Load() {
+			early <- struct{}{}
+		}
+		return nil
+	}
+	l.running(first, l.counting())
+	l.send(numbered(100)...)
+	<-began
+	l.running(second, l.counting())
+	l.await(func() bool { // It has asked to join: the group waits for the first.
+		groups, err := l.admin.DescribeGroups(t.Context(), string(l.group))
+		return err == nil && groups[string(l.group)].State == "PreparingRebalance"
+	})
+	close(release)
+	l.exact(l.read(l.out, 100), 100)
+	l.await(second.Status.Ready)
+	select {
+	case <-early:
+		t.Error("the second member was assigned while the first one's hook ran")
+	default:
+	}
+	l.table(100)
+}
+
 func TestMetadataComesBack(t *testing.T) {
 	l := newLab(t)
 	var mu sync.Mutex

@@ -46,6 +46,23 @@ type member struct {
 	generation int
 	claims     map[string][]int32
 	committed  map[topicPartition]committedOffset
+	// flush is closed when the hook BeforeCommit that runs returns; nil: none runs.
+	flush chan struct{}
+}
+
+// flushing says that the hook BeforeCommit runs until the returned function is
+// called.
+func (m *member) flushing() (done func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	flush := make(chan struct{})
+	m.flush = flush
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.flush = nil
+		close(flush)
+	}
 }
 
 // joinGroup makes the client of the group.
@@ -167,17 +184,28 @@ func (m *member) assigned(_ context.Context, _ *kgo.Client, added map[string][]i
 }
 
 // revoked forgets all: the range balancer takes everything away before it
-// assigns anew.
+// assigns anew. The next owner gets the partitions once it returns, which is when
+// a flush in flight has returned: then what it wrote is there to be found.
 func (m *member) revoked(_ context.Context, _ *kgo.Client, taken map[string][]int32) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.generation++
 	clear(m.claims)
 	clear(m.committed)
 	if len(taken) > 0 {
 		m.a.cfg.Status.rebalances.Add(1)
 	}
+	flush := m.flush
+	m.mu.Unlock()
 	m.notify()
+	if flush == nil {
+		return
+	}
+	patience := time.NewTimer(m.a.cfg.SessionTimeout / 2)
+	defer patience.Stop()
+	select {
+	case <-flush:
+	case <-patience.C: // The group waits no longer than its session timeout.
+	}
 }
 
 // fetched takes the committed offsets with their metadata.

@@ -109,12 +109,19 @@ func (p *preparation) find(id recordID) *job {
 	return p.jobs[id]
 }
 
-// begin prepares a record; slots are given out in the order of the calls.
-func (p *preparation) begin(ctx context.Context, r *kgo.Record) {
+// begin prepares a record, unless there is to be nothing to prepare; slots are
+// given out in the order of the calls.
+func (p *preparation) begin(ctx context.Context, r *kgo.Record, nothing bool) {
 	j := &job{done: make(chan struct{})}
+	if nothing {
+		close(j.done)
+	}
 	p.mu.Lock()
 	p.jobs[recordID{r.Topic, r.Partition, r.Offset}] = j
 	p.mu.Unlock()
+	if nothing {
+		return
+	}
 	p.wg.Go(func() {
 		defer close(j.done)
 		p.run(ctx, r, j)

@@ -225,7 +225,7 @@ func TestBudgetAims(t *testing.T) {
 		}
 		b := newBudget(cfg)
 		b.observe(cfg.MaxPollRecords, 1, time.Duration(cfg.MaxPollRecords)*c.service)
-		if got := b.take(0, 0); got != c.want {
+		if got := b.take(0, 0, 0); got != c.want {
 			t.Errorf("prepares %v, %v a record: takes %d, want %d", c.prepares, c.service, got, c.want)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/google/uuid"
@@ -39,6 +40,8 @@ type session struct {
 	outstanding atomic.Int64
 	// marked holds a token when outstanding has reached 0.
 	marked chan struct{}
+	// done is the last record that was marked, of each partition.
+	done sync.Map
 
 	// troubled asks for a pause before the next session, progressed says that a
 	// transaction committed.
@@ -50,7 +53,7 @@ func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *
 		m: m, a: m.a, as: as, handler: handler, ids: map[string]uuid.UUID{}, claims: map[topicPartition]*claim{},
 		exited: make(chan struct{}, 1), marked: make(chan struct{}, 1),
 	}
-	parent := m.ctx
+	parent := context.WithValue(m.ctx, slowKey{}, &m.a.budget.slow)
 	if plan := m.a.cfg.Prepare; plan != nil {
 		s.preparation = newPreparation(plan, m.a.committed, &s.wg)
 		parent = context.WithValue(parent, preparationKey{}, s.preparation)
@@ -109,7 +112,7 @@ var (
 // stop ends the session. Whatever the open transaction did is undone.
 func (s *session) stop(reason error) error {
 	s.cancel()
-	s.wg.Wait()
+	s.awaitCallbacks()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), adminTimeout)
 	defer cancel()
 	// Promises of emits end now, so that goka does not wait for them.
@@ -137,6 +140,28 @@ func (s *session) stop(reason error) error {
 		return &CallbackError{Err: errors.Join(reason, cleanupErr)}
 	}
 	return reason
+}
+
+// awaitCallbacks waits for goka's callbacks and for tasks to return. Nothing can
+// end one that does not, so that it is named again and again.
+func (s *session) awaitCallbacks() {
+	ended := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(ended)
+	}()
+	began, tick := time.Now(), time.NewTicker(adminTimeout)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+			err := fmt.Errorf("exactly: a callback or task has not returned %v after its session ended", time.Since(began).Round(time.Second))
+			s.a.cfg.Status.setError(err)
+			s.a.cfg.Log.Error("waiting for callbacks", slog.Int64("records", s.outstanding.Load()), slog.Any("error", err))
+		}
+	}
 }
 
 // failed names the cause of a setup that goka reports as text.
@@ -236,8 +261,10 @@ func (s *session) GenerationID() int32 {
 	return generation
 }
 
-// MarkOffset settles one record; goka calls it once for each.
-func (s *session) MarkOffset(string, int32, int64, string) {
+// MarkOffset settles one record; goka calls it once for each, in the order of
+// each partition, with the offset that follows it.
+func (s *session) MarkOffset(topic string, partition int32, offset int64, _ string) {
+	s.done.Store(topicPartition{topic, partition}, offset-1)
 	s.a.cfg.Status.inFlight.Add(-1)
 	if s.outstanding.Add(-1) == 0 {
 		select {

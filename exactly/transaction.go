@@ -31,7 +31,9 @@ func (s *session) transaction(drain context.Context) error {
 	}
 	if hook := s.a.cfg.Hooks.BeforeCommit; hook != nil {
 		ctx, cancel := context.WithDeadline(s.ctx, t.deadline)
+		returned := s.m.flushing()
 		err := hook(ctx)
+		returned()
 		cancel()
 		if err != nil {
 			if IsPermanent(err) {
@@ -67,20 +69,26 @@ type turn struct {
 	// Hooks.EndWith); ended says that one of them was read.
 	ends  map[topicPartition]int64
 	ended bool
+	// alone says that the transaction is to have one record.
+	alone bool
 }
 
-// askEnds asks Hooks.EndWith.
+// askEnds asks Hooks.EndWith, and ends before what may be too slow.
 func (t *turn) askEnds() {
-	hook := t.s.a.cfg.Hooks.EndWith
-	if hook == nil {
-		return
-	}
+	t.ends = map[topicPartition]int64{}
 	for tp := range t.s.claims {
-		if offset, ok := hook(tp.topic, tp.partition); ok {
-			if t.ends == nil {
-				t.ends = map[topicPartition]int64{}
+		if hook := t.s.a.cfg.Hooks.EndWith; hook != nil {
+			if offset, ok := hook(tp.topic, tp.partition); ok {
+				t.ends[tp] = offset
 			}
-			t.ends[tp] = offset
+		}
+		done, ok := t.s.a.budget.suspects[tp]
+		switch {
+		case !ok:
+		case done >= t.s.as.committed[tp].offset:
+			t.ends[tp] = done
+		default:
+			t.alone = true
 		}
 	}
 }
@@ -97,14 +105,14 @@ func (t *turn) gather(drain context.Context) error {
 			return errAborted
 		}
 		wait := 500 * time.Millisecond // Looks at drain and the assignment so often when idle.
-		want := s.a.budget.take(0, 0)
+		want := s.a.budget.take(0, 0, 0)
 		outstanding := int(s.outstanding.Load())
 		if !t.first.IsZero() {
 			age := time.Since(t.first)
 			if age >= max(s.a.cfg.CommitInterval, s.a.cfg.Linger) {
 				return nil
 			}
-			if want = s.a.budget.take(age, outstanding); want == 0 {
+			if want = s.a.budget.take(age, t.records, outstanding); want == 0 {
 				return nil
 			}
 			wait = max(s.a.cfg.CommitInterval, s.a.cfg.Linger) - age
@@ -112,10 +120,10 @@ func (t *turn) gather(drain context.Context) error {
 				wait = max(s.a.cfg.Linger-age, 0)
 			}
 		}
-		if t.ended {
+		if t.ended || (t.alone && t.records > 0) {
 			return nil
 		}
-		if len(t.ends) > 0 {
+		if len(t.ends) > 0 || t.alone {
 			want = 1 // Whatever is polled is committed, and nobody knows how many records there are before the end.
 		}
 		fetched, err := t.poll(drain, want, wait)
@@ -209,7 +217,7 @@ func (t *turn) deliver(fetches kgo.Fetches) error {
 			t.ended = true
 		}
 		if s.preparation != nil {
-			s.preparation.begin(s.ctx, r)
+			s.preparation.begin(s.ctx, r, s.a.budget.slow.has(recordID{r.Topic, r.Partition, r.Offset}))
 			c.queue <- r
 			continue
 		}
@@ -250,18 +258,35 @@ func (t *turn) settle() error {
 	return nil
 }
 
-// tooSlow ends a transaction that would be fenced: the next one begins with a
-// single record, and a record that is too slow alone is named.
+// tooSlow ends a transaction that would be fenced. The records that it was at
+// work on come alone the next time. One that is too slow alone is told so when it
+// comes once more (see TooSlow), and is named when that does not help.
 func (t *turn) tooSlow() error {
 	s := t.s
-	s.a.budget.timeout()
-	if t.records == 1 {
-		for tp, c := range t.next {
-			return &TooSlowError{Topic: tp.topic, Partition: tp.partition, Offset: c.offset - 1}
+	suspects := map[topicPartition]int64{}
+	for tp, c := range t.next {
+		done := int64(noOffset)
+		if v, ok := s.done.Load(tp); ok {
+			done = v.(int64)
+		}
+		if done+1 < c.offset {
+			suspects[tp] = done
 		}
 	}
-	s.a.cfg.Log.Warn("a transaction took too long and is aborted", slog.Int("records", t.records))
+	s.a.budget.suspect(suspects)
 	s.troubled = true
+	if t.records == 1 {
+		for tp, c := range t.next {
+			id := recordID{tp.topic, tp.partition, c.offset - 1}
+			if !s.a.budget.slow.add(id) {
+				return &TooSlowError{Topic: id.topic, Partition: id.partition, Offset: id.offset}
+			}
+			s.a.cfg.Log.Warn("a record alone exceeds the transaction timeout", slog.String("topic", id.topic),
+				slog.Int("partition", int(id.partition)), slog.Int64("offset", id.offset))
+		}
+		return errAborted
+	}
+	s.a.cfg.Log.Warn("a transaction took too long and is aborted", slog.Int("records", t.records))
 	return errAborted
 }
 
@@ -283,6 +308,10 @@ func (t *turn) commit() error {
 	}
 	if err := s.a.flushStores(); err != nil {
 		return err
+	}
+	s.a.budget.committed(t.next)
+	for tp, c := range t.next {
+		s.a.budget.slow.settled(tp, c.offset)
 	}
 	if s.preparation != nil {
 		s.preparation.end()
