@@ -82,8 +82,14 @@ func (l transactional) commit(ctx context.Context, next map[topicPartition]commi
 	}), kgo.TryCommit)
 }
 
+// abort asks for the producer id afterwards: where the answer to the end left it
+// in doubt, that is what ends the transaction on the broker. Tables are set up
+// next, which waits for it.
 func (l transactional) abort(ctx context.Context) error {
-	_, err := l.txn.End(ctx, kgo.TryAbort)
+	if _, err := l.txn.End(ctx, kgo.TryAbort); err != nil {
+		return err
+	}
+	_, _, err := l.txn.Client().ProducerID(ctx)
 	return err
 }
 

@@ -57,7 +57,12 @@ const labPartitions = 4
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	l := &lab{t: t, brokers: brokers(t)}
+	return newLabAt(t, brokers(t))
+}
+
+func newLabAt(t testing.TB, brokers []string) *lab {
+	t.Helper()
+	l := &lab{t: t, brokers: brokers}
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + strconv.FormatInt(time.Now().UnixNano(), 36)
 	l.group, l.in, l.out = goka.Group(name), name+"-in", name+"-out"
 	client, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))

@@ -346,6 +346,7 @@ func (t *turn) commitOffsets(ctx context.Context, next map[topicPartition]commit
 	case err != nil:
 		return fmt.Errorf("exactly: commit: %w", err)
 	case !committed:
+		s.troubled = s.m.current(s.as) // Else it is the assignment that changed.
 		return errAborted
 	}
 	s.m.commitTo(s.as, next)
