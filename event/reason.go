@@ -44,6 +44,8 @@ const (
 	ReasonUnsupportedFeature Reason = "unsupported_feature"
 	// ReasonDecodeBudget is a photo that took longer to decode than the decode budget.
 	ReasonDecodeBudget Reason = "decode_budget"
+	// ReasonTooSlow is a photo whose work exceeded a whole transaction, with no budget that ended it before.
+	ReasonTooSlow Reason = "too_slow"
 	// ReasonDecoderPanic is a photo that made a decoder panic.
 	ReasonDecoderPanic Reason = "decoder_panic"
 	// ReasonOriginalMissing is a photo whose original was gone from the blob store.
@@ -70,7 +72,7 @@ func Reasons() []Reason {
 	all := []Reason{
 		ReasonNotProtobuf, ReasonEmptyRecord, ReasonInvalidUpload, ReasonMissingBody, ReasonEmptyFile, ReasonTooManyBytes,
 		ReasonReferenceNotFound, ReasonHashMismatch, ReasonUnknownFormat, ReasonTooLargeForFormat, ReasonBadDimensions,
-		ReasonAspectRatio, ReasonTruncated, ReasonCorrupt, ReasonUnsupportedFeature, ReasonDecodeBudget, ReasonDecoderPanic,
+		ReasonAspectRatio, ReasonTruncated, ReasonCorrupt, ReasonUnsupportedFeature, ReasonDecodeBudget, ReasonTooSlow, ReasonDecoderPanic,
 		ReasonOriginalMissing,
 	}
 	for _, f := range unsupported {

@@ -38,6 +38,9 @@ type Config struct {
 	Limits extract.Limits
 	// DecodeBudget is how long one photo may take to render; 0: 5 s.
 	DecodeBudget time.Duration
+	// RepeatTTL is how long, in event time, an upload id is taken: the same id
+	// within it is a repeat; 0: 30 days.
+	RepeatTTL time.Duration
 	// RenderMemory bounds, in bytes, what all photos in hand of this process hold
 	// together, as files and while they are rendered; 0: 256 MiB.
 	RenderMemory int64
@@ -74,6 +77,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Specs = pixel.DefaultSpecs()
 	}
 	c.DecodeBudget = cmp.Or(c.DecodeBudget, 5*time.Second)
+	c.RepeatTTL = cmp.Or(c.RepeatTTL, 30*24*time.Hour)
 	c.RenderMemory = cmp.Or(c.RenderMemory, 256<<20)
 	c.CommitInterval = cmp.Or(c.CommitInterval, 100*time.Millisecond)
 	c.LoadLinger = cmp.Or(c.LoadLinger, 100*time.Millisecond)

@@ -124,14 +124,18 @@ func (s *extractStage) rekeyed(ctx goka.Context, value any) {
 // work ends a repeat, and extracts anything else.
 func (s *extractStage) work(ctx goka.Context, stamp *eventpb.Stamp, upload *eventpb.Upload) {
 	sender := senderOf(upload)
-	if seen := s.seen(ctx); seen && upload.RedriveOf == nil {
+	if s.taken(ctx, stamp) && upload.RedriveOf == nil {
 		s.end(ctx, &eventpb.Developed{Stamp: stamp, Sender: sender, Outcome: eventpb.Outcome_OUTCOME_REPEAT})
+		return
+	}
+	ctx.SetValue(&eventpb.SeenUpload{EventTimeMs: stamp.GetEventTimeMs()})
+	if exactly.TooSlow(ctx) {
+		s.die(ctx, death{stamp: stamp, sender: sender, refusal: s.refuseSlow(), rawKey: upload.GetReference().GetKey()})
 		return
 	}
 	started := s.Now()
 	original, err := s.extract(context.WithoutCancel(ctx.Context()), upload)
 	took := milliseconds(s.Now().Sub(started))
-	ctx.SetValue(&eventpb.SeenUpload{EventTimeMs: stamp.GetEventTimeMs()})
 	if err != nil {
 		refusal, ok := event.AsRefusal(err)
 		if !ok {
@@ -154,6 +158,8 @@ func (s *extractStage) work(ctx goka.Context, stamp *eventpb.Stamp, upload *even
 // extract waits for room for what a reference names, then extracts. Bytes that
 // came inline are in hand already.
 func (s *extractStage) extract(ctx context.Context, upload *eventpb.Upload) (*extract.Original, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	release, err := s.memory.take(ctx, max(upload.GetReference().GetBytes(), 0))
 	if err != nil {
 		return nil, err
@@ -162,8 +168,9 @@ func (s *extractStage) extract(ctx context.Context, upload *eventpb.Upload) (*ex
 	return s.extractor.Extract(ctx, upload)
 }
 
-// seen reports whether the record's upload id is taken.
-func (s *extractStage) seen(ctx goka.Context) bool {
+// taken reports whether the record's upload id was taken not longer than the TTL
+// before, in event time.
+func (s *extractStage) taken(ctx goka.Context, stamp *eventpb.Stamp) bool {
 	value := ctx.Value()
 	if value == nil {
 		return false
@@ -172,7 +179,7 @@ func (s *extractStage) seen(ctx goka.Context) bool {
 	if state.Err != nil {
 		ctx.Fail(fmt.Errorf("topologies: table of extract: key %q: %w", ctx.Key(), state.Err))
 	}
-	return true
+	return stamp.GetEventTimeMs()-state.Message.GetEventTimeMs() <= s.RepeatTTL.Milliseconds()
 }
 
 // admit checks what a record claims to be. The upload that it returns always

@@ -2,6 +2,7 @@ package topologies
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,18 @@ func (t *trouble) met() error {
 		return *err
 	}
 	return nil
+}
+
+// bounded is a context for one record's work. What a server keeps waiting is an
+// operating error, and has to end before the transaction does: else the record
+// would be taken for one that is too slow.
+func (s *stageBase) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.TransactionTimeout/2)
+}
+
+// refuseSlow is the refusal of a record that alone exceeded its transaction.
+func (s *stageBase) refuseSlow() *event.Refusal {
+	return &event.Refusal{Reason: event.ReasonTooSlow, Detail: fmt.Sprintf("not done within the transaction timeout of %v", s.TransactionTimeout)}
 }
 
 // partitionOf is the partition of a key by Kafka's own partitioner.

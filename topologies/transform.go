@@ -83,6 +83,8 @@ func (s *transformStage) made(ctx goka.Context, photo *eventpb.Photo, first *eve
 
 // make confirms the renditions of a first sighting, or renders the photo.
 func (s *transformStage) make(ctx context.Context, photo *eventpb.Photo, first *eventpb.Sighting) (*making, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	if first != nil {
 		if known, err := s.confirmed(ctx, first); known || err != nil {
 			return &making{known: known}, err
@@ -102,6 +104,12 @@ func (s *transformStage) photo(ctx goka.Context, value any) {
 		return
 	}
 	photo := record.Message
+	if exactly.TooSlow(ctx) {
+		s.die(ctx, death{
+			stamp: photo.Stamp, sender: photo.Sender, facts: photo.Facts, rawKey: photo.Key, refusal: s.refuseSlow(), extractMS: &photo.ExtractMs,
+		})
+		return
+	}
 	state := s.sightings(ctx)
 	first := dedupe.Find(state, s.spec)
 	started := s.Now()

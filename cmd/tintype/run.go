@@ -27,6 +27,7 @@ type workFlags struct {
 	DecodeBudget   time.Duration `help:"How long one photo may take to render; it dies with reason decode_budget after that." default:"5s"`
 	RenderMemory   int64         `help:"Bytes that all photos in hand of the process hold at most, as files and while they are rendered." default:"268435456"`
 	Delivery       string        `help:"What is promised of each upload: exactly-once, at-least-once (none is lost, some may come twice), at-most-once (none comes twice, some may be lost)." enum:"exactly-once,at-least-once,at-most-once" default:"exactly-once"`
+	RepeatTTL      time.Duration `help:"How long an upload id is taken, in event time: the same id within it is a repeat." default:"720h"`
 	CommitInterval time.Duration `help:"Longest time that a transaction gathers." default:"100ms"`
 	LoadLinger     time.Duration `help:"How long the loader gathers rows for an insert." default:"100ms"`
 }
@@ -37,12 +38,12 @@ func (f workFlags) work(stateDir string, metrics *topologies.Metrics) (deploymen
 	if err != nil {
 		return deployment.Work{}, &usageError{fmt.Errorf("--sizes: %w", err)}
 	}
-	if f.DecodeBudget <= 0 || f.RenderMemory <= 0 || f.CommitInterval <= 0 || f.LoadLinger <= 0 {
-		return deployment.Work{}, &usageError{errors.New("--decode-budget, --render-memory, --commit-interval and --load-linger are more than 0")}
+	if f.DecodeBudget <= 0 || f.RenderMemory <= 0 || f.CommitInterval <= 0 || f.LoadLinger <= 0 || f.RepeatTTL <= 0 {
+		return deployment.Work{}, &usageError{errors.New("--decode-budget, --render-memory, --repeat-ttl, --commit-interval and --load-linger are more than 0")}
 	}
 	return deployment.Work{
 		StateDir: stateDir, Specs: specs, DecodeBudget: f.DecodeBudget, RenderMemory: f.RenderMemory,
-		Delivery: exactly.Delivery(f.Delivery), CommitInterval: f.CommitInterval, LoadLinger: f.LoadLinger, Metrics: metrics,
+		Delivery: exactly.Delivery(f.Delivery), RepeatTTL: f.RepeatTTL, CommitInterval: f.CommitInterval, LoadLinger: f.LoadLinger, Metrics: metrics,
 	}, nil
 }
 

@@ -181,6 +181,7 @@ type Work struct {
 	DecodeBudget   time.Duration
 	RenderMemory   int64
 	Delivery       exactly.Delivery
+	RepeatTTL      time.Duration
 	CommitInterval time.Duration
 	LoadLinger     time.Duration
 	Metrics        *topologies.Metrics
@@ -203,7 +204,7 @@ func (d *Deployment) Runner(w Work) (*topologies.Runner, error) {
 		Blobs: d.Blobs, ClickHouse: d.ClickHouse, Specs: w.Specs, Limits: extract.DefaultLimits(),
 		DecodeBudget: w.DecodeBudget, RenderMemory: w.RenderMemory,
 		StateDir: w.StateDir, Instance: w.Instance,
-		Delivery: w.Delivery, CommitInterval: w.CommitInterval, LoadLinger: w.LoadLinger, Metrics: w.Metrics, Log: d.Log,
+		Delivery: w.Delivery, RepeatTTL: w.RepeatTTL, CommitInterval: w.CommitInterval, LoadLinger: w.LoadLinger, Metrics: w.Metrics, Log: d.Log,
 	}, w.Stages...)
 }
 
