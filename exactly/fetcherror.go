@@ -11,6 +11,9 @@ import (
 // fetchError names what keeps a partition from being read.
 func (s *session) fetchError(fe kgo.FetchError) error {
 	var loss *kgo.ErrDataLoss
+	if fe.Topic == "" { // Of the group, not of a partition.
+		return fmt.Errorf("exactly: read the inputs: %w", fe.Err)
+	}
 	if !errors.Is(fe.Err, kerr.OffsetOutOfRange) && !errors.As(fe.Err, &loss) {
 		return fmt.Errorf("exactly: read %s/%d: %w", fe.Topic, fe.Partition, fe.Err)
 	}
