@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -213,7 +214,9 @@ func (s *side) start(c conformance, graph *goka.GroupGraph) (ended <-chan error,
 }
 
 func (s *side) runStock(ctx context.Context, c conformance, graph *goka.GroupGraph) error {
-	p, err := goka.NewProcessor(s.brokers, graph, append(stockOptions(s.dir, c.hasher), c.options...)...)
+	var stock stockClients
+	defer stock.close()
+	p, err := goka.NewProcessor(s.brokers, graph, append(stock.options(s.dir, c.hasher), c.options...)...)
 	if err != nil {
 		return err
 	}
@@ -364,22 +367,42 @@ func stockConfig() *sarama.Config {
 	return config
 }
 
-// stockOptions give stock goka a configuration of this test's own. The builders
-// write into the one they are given, so that each has its own.
-func stockOptions(dir string, hasher func() hash.Hash32) []goka.ProcessorOption {
+// stockClients closes what stock goka leaves open: the clients of its lookup
+// tables.
+type stockClients struct{ closers []io.Closer }
+
+func (s *stockClients) close() {
+	for _, c := range s.closers {
+		_ = c.Close() // Most are closed already.
+	}
+}
+
+// options give stock goka a configuration of this test's own. The builders write
+// into the one they are given, so that each has its own.
+func (s *stockClients) options(dir string, hasher func() hash.Hash32) []goka.ProcessorOption {
 	if hasher == nil {
 		hasher = Murmur2Hasher()
 	}
 	topics := goka.NewTopicManagerConfig()
 	topics.Table.Replication, topics.Stream.Replication = 1, 1
 	return []goka.ProcessorOption{
-		goka.WithLogger(gokaLogger{discard}), goka.WithHasher(hasher), goka.WithStorageBuilder(storage.DefaultBuilder(dir)),
+		goka.WithLogger(gokaLogger{slog.New(slog.DiscardHandler)}), goka.WithHasher(hasher), goka.WithStorageBuilder(storage.DefaultBuilder(dir)),
 		goka.WithConsumerGroupBuilder(goka.ConsumerGroupBuilderWithConfig(stockConfig())),
 		goka.WithProducerBuilder(goka.ProducerBuilderWithConfig(stockConfig())),
 		goka.WithConsumerSaramaBuilder(func(brokers []string, id string) (sarama.Consumer, error) {
-			return goka.SaramaConsumerBuilderWithConfig(stockConfig())(brokers, id)
+			consumer, err := goka.SaramaConsumerBuilderWithConfig(stockConfig())(brokers, id)
+			if err == nil {
+				s.closers = append(s.closers, consumer)
+			}
+			return consumer, err
 		}),
-		goka.WithTopicManagerBuilder(goka.TopicManagerBuilderWithConfig(stockConfig(), topics)),
+		goka.WithTopicManagerBuilder(func(brokers []string) (goka.TopicManager, error) {
+			manager, err := goka.NewTopicManager(brokers, stockConfig(), topics)
+			if err == nil {
+				s.closers = append(s.closers, manager)
+			}
+			return manager, err
+		}),
 	}
 }
 
@@ -424,6 +447,3 @@ func fails(t *testing.T, c conformance, why string) {
 		}
 	}
 }
-
-// once makes a function that is called for the first record only.
-func once(f func()) func() { return sync.OnceFunc(f) }

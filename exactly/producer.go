@@ -26,8 +26,10 @@ func (p producer) Emit(topic, key string, value []byte) *goka.Promise {
 func (p producer) EmitWithHeaders(topic, key string, value []byte, headers goka.Headers) *goka.Promise {
 	promise, finish := goka.NewPromiseWithFinisher()
 	done := func(r *kgo.Record, err error) {
-		if err != nil {
-			_ = p.a.note(err) // The promise carries it to goka, which ends the partition.
+		// The promise carries it to goka, which ends the partition. What a session's
+		// end aborts is the consequence of an error, and would hide it.
+		if err != nil && !errors.Is(err, kgo.ErrAborting) {
+			_ = p.a.note(err)
 		}
 		message := &sarama.ProducerMessage{Topic: topic}
 		if r != nil {

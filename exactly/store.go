@@ -137,6 +137,9 @@ func (s *store) committed(key string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("exactly: read state of %s/%d: %w", s.topic, s.partition, err)
 	}
+	if v == nil {
+		v = []byte{} // LevelDB returns nil for an empty value, which goka takes for none.
+	}
 	return v, nil
 }
 
