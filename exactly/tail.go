@@ -56,34 +56,60 @@ func (a *Adapter) newest(ctx context.Context, topic string, partition int32) (in
 }
 
 // lastData returns the offset of the last committed data record in [from, end),
-// or -1. It sends its own fetch requests, because only they tell the position
-// behind batches that hold nothing (markers, aborted, compacted away).
+// or -1.
 func lastData(ctx context.Context, client *kgo.Client, topic string, partition int32, from, end int64) (int64, error) {
 	last := int64(-1)
-	for at := from; at < end; {
-		fp, next, err := fetch(ctx, client, topic, partition, at)
+	err := Scan(ctx, client, Range{Topic: topic, Partition: partition, From: from, End: end}, func(r *kgo.Record) {
+		if !r.Attrs.IsControl() {
+			last = r.Offset
+		}
+	})
+	return last, err
+}
+
+// A Range is a part of a partition: the offsets in [From, End).
+type Range struct {
+	Topic     string
+	Partition int32
+	From, End int64
+	// FetchBytes bounds what one request reads, but for a single batch that is
+	// larger; 0: 8 MiB.
+	FetchBytes int32
+}
+
+// Scan calls f with the committed records of a range in order, and with the
+// control records, which end transactions. Offsets that it leaves out are of
+// aborted records, or were compacted away. It sends its own fetch requests,
+// because only they tell the position behind batches that hold nothing. The range
+// must lie below the last stable offset.
+func Scan(ctx context.Context, client *kgo.Client, in Range, f func(*kgo.Record)) error {
+	if in.FetchBytes == 0 {
+		in.FetchBytes = fetchBytes
+	}
+	for at := in.From; at < in.End; {
+		fp, next, err := fetch(ctx, client, in, at)
 		if err != nil {
-			return 0, fmt.Errorf("exactly: read tail of %s/%d at %d: %w", topic, partition, at, err)
+			return fmt.Errorf("exactly: read %s/%d at %d: %w", in.Topic, in.Partition, at, err)
 		}
 		for _, r := range fp.Records {
-			if r.Offset < end {
-				last = r.Offset
+			if r.Offset >= at && r.Offset < in.End {
+				f(r)
 			}
 		}
 		if next <= at {
 			// The log ends here though its end is further on: the last batches
 			// were removed by compaction.
-			return last, nil
+			return nil
 		}
 		at = next
 	}
-	return last, nil
+	return nil
 }
 
 // fetch reads committed records at offset once and returns the next offset.
-func fetch(ctx context.Context, client *kgo.Client, topic string, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
+func fetch(ctx context.Context, client *kgo.Client, in Range, offset int64) (kgo.FetchPartition, int64, error) {
 	for tries := 0; ; tries++ {
-		fp, next, err := fetchOnce(ctx, client, topic, partition, offset)
+		fp, next, err := fetchOnce(ctx, client, in, offset)
 		if err == nil || tries == 10 || (!kerr.IsRetriable(err) && !errors.Is(err, errNoLeader)) {
 			return fp, next, err
 		}
@@ -97,7 +123,8 @@ func fetch(ctx context.Context, client *kgo.Client, topic string, partition int3
 
 var errNoLeader = errors.New("no leader")
 
-func fetchOnce(ctx context.Context, client *kgo.Client, topic string, partition int32, offset int64) (kgo.FetchPartition, int64, error) {
+func fetchOnce(ctx context.Context, client *kgo.Client, in Range, offset int64) (kgo.FetchPartition, int64, error) {
+	topic, partition := in.Topic, in.Partition
 	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
 	if err != nil {
 		return kgo.FetchPartition{}, offset, err
@@ -116,7 +143,7 @@ func fetchOnce(ctx context.Context, client *kgo.Client, topic string, partition 
 	rt := kmsg.NewFetchRequestTopic()
 	rt.Topic, rt.TopicID = topic, t.ID
 	rp := kmsg.NewFetchRequestTopicPartition()
-	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = partition, offset, 8<<20
+	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = partition, offset, in.FetchBytes
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	raw, err := client.Broker(int(detail.Leader)).RetriableRequest(ctx, req)
@@ -134,7 +161,7 @@ func fetchOnce(ctx context.Context, client *kgo.Client, topic string, partition 
 	if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
 		return kgo.FetchPartition{}, offset, err
 	}
-	opts := kgo.ProcessFetchPartitionOpts{Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: topic, Partition: partition}
+	opts := kgo.ProcessFetchPartitionOpts{Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: topic, Partition: partition, KeepControlRecords: true}
 	fp, next := kgo.ProcessFetchPartition(opts, part, kgo.DefaultDecompressor(), nil)
 	if fp.Err != nil {
 		return fp, next, fp.Err
