@@ -30,7 +30,9 @@ type Adapter struct {
 	stores map[int32]*store // open partitions of the group's table
 	member *member          // while goka consumes
 	cause  error            // first error of this attempt, which goka would hide in a text
-	budget *budget          // used by the goroutine of Consume alone
+	// refused is the first of the caller's options that is not supported.
+	refused error
+	budget  *budget // used by the goroutine of Consume alone
 }
 
 // New checks cfg and connects to the cluster. Close the adapter after the
@@ -87,6 +89,7 @@ func (a *Adapter) Options() []goka.ProcessorOption {
 		goka.WithConsumerSaramaBuilder(func([]string, string) (sarama.Consumer, error) { return newTableConsumer(a), nil }),
 		goka.WithTopicManagerBuilder(func([]string) (goka.TopicManager, error) { return a.prepare() }),
 		goka.WithStorageBuilder(a.openStore),
+		a.refuseOptions(),
 	}
 }
 
@@ -125,6 +128,9 @@ func (a *Adapter) prepare() (goka.TopicManager, error) {
 func (a *Adapter) checkGraph() error {
 	if a.graph == nil {
 		return permanent(errors.New("exactly: check graph: none (Options must be given to goka.NewProcessor)"))
+	}
+	if a.refused != nil {
+		return permanent(fmt.Errorf("exactly: check options of %s: %w", a.graph.Group(), a.refused))
 	}
 	for _, edge := range a.graph.AllEdges() {
 		if fmt.Sprintf("%T", edge) == "*goka.visitor" {

@@ -379,7 +379,6 @@ func TestConformanceFailures(t *testing.T) {
 		{name: "no lookup", why: "topic nothing not subscribed", callback: func(_ *side, ctx goka.Context, _ any) { ctx.Lookup("nothing", "k") }},
 		{name: "nil value", why: "cannot set nil as value", callback: func(_ *side, ctx goka.Context, _ any) { ctx.SetValue(nil) }, edges: []func(*side) goka.Edge{table}},
 		{name: "encode state", why: "picky: cannot be written", callback: func(_ *side, ctx goka.Context, _ any) { ctx.SetValue("bad") }, edges: []func(*side) goka.Edge{table}},
-		{name: "deferred", why: "it went wrong", callback: func(_ *side, ctx goka.Context, _ any) { ctx.DeferCommit()(errors.New("it went wrong")) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
