@@ -98,6 +98,9 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"cmd/tintype/a_test.go", module + "internal/compose", false},
 		{"bench/a.go", module + "topologies", false},
 		{"bench/synthetic/a.go", module + "bench", true},
+		{"bench/goka/a.go", "github.com/IBM/sarama", false},
+		{"bench/goka/a.go", module + "topologies", true},
+		{"bench/a.go", "github.com/lovoo/goka", true},
 		{"internal/chaos/a.go", module + "internal/kafkatest", false},
 		{"internal/lifecycle/a.go", module + "event", true},
 		{"doc.go", "fmt", true}, // The root is no package.

@@ -33,6 +33,7 @@ var folders = []folder{
 	{"topologies", []string{"event", "blob", "extract", "transform", "load", "exactly"}},
 
 	// What surrounds them.
+	{"internal/audit", []string{"event", "exactly", "load"}},
 	{"internal/compose", nil},
 	{"internal/devstack", nil},
 	{"internal/invariant", nil},
@@ -45,6 +46,7 @@ var folders = []folder{
 
 	// The generator of photos, and the measurements.
 	{"bench/synthetic", nil},
+	{"bench/goka", []string{"exactly"}},
 	{"bench", []string{
 		"event", "blob", "extract", "transform", "load", "topologies", "exactly",
 		"internal/deployment", "internal/devstack", "internal/lifecycle", "internal/produce", "internal/servers",
@@ -71,8 +73,9 @@ var confined = []struct {
 	only    []string
 }{
 	{what: "github.com/ebitengine/purego", only: []string{"cmd/chserver"}},
-	{what: "github.com/lovoo/goka", only: []string{"exactly", "topologies"}},
-	{what: "github.com/IBM/sarama", only: []string{"exactly"}},
+	// bench/goka runs stock goka, over sarama, beside exactly.
+	{what: "github.com/lovoo/goka", only: []string{"exactly", "topologies", "bench/goka"}},
+	{what: "github.com/IBM/sarama", only: []string{"exactly", "bench/goka"}},
 	{what: "internal/devstack/devtest", project: true, only: []string{"internal/devstack/devtest", "internal/e2e", "internal/chaos"}},
 	{what: "internal/kafkatest", project: true, only: []string{"internal/kafkatest", "internal/e2e", "internal/chaos"}},
 }
