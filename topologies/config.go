@@ -106,6 +106,9 @@ func Stages() []event.Stage {
 	return []event.Stage{event.StageExtract, event.StageTransform, event.StageLoad}
 }
 
+// LoopTopic names the loop topic of a group, by goka's rule.
+func LoopTopic(group string) string { return group + "-loop" }
+
 // Group is the consumer group of a stage.
 func Group(deployment string, stage event.Stage) string {
 	return deployment + "-" + string(stage)

@@ -36,6 +36,7 @@ type cli struct {
 	Produce  produceCommand  `cmd:"" help:"Upload photos."`
 	SQL      sqlCommand      `cmd:"" name:"sql" help:"Query ClickHouse."`
 	Report   reportCommand   `cmd:"" help:"Run a ready-made query."`
+	Audit    auditCommand    `cmd:"" help:"Prove that every upload has its row, once."`
 	Topology topologyCommand `cmd:"" help:"Print the graph of groups and topics, from the code."`
 	Doctor   doctorCommand   `cmd:"" help:"Check every server, topic and table, and say what to do."`
 	Bench    benchCommand    `cmd:"" help:"Measure."`
