@@ -45,14 +45,9 @@ func differences(ctx context.Context, q query, r *Report, kind Kind, table, stat
 // place is a position as text.
 const place = "concat(toString(src_topic_id), '/', toString(src_partition), '/', toString(src_offset)) AS place"
 
-// twice looks for rows that are there twice; those of uploads are found with its
-// gaps.
+// twice looks for dead letters that are there twice. Those of uploads are found
+// with its gaps, those of renditions where they differ from the originals.
 func twice(ctx context.Context, q query, r *Report) error {
-	err := differences(ctx, q, r, Twice, "renditions", `SELECT `+place+`, concat(toString(count()), ' rows of rendition ', sha256, ' ', name) AS detail
-		FROM renditions WHERE `+q.scope+` GROUP BY sha256, name, spec, `+at+` HAVING count() > 1`)
-	if err != nil {
-		return err
-	}
 	return differences(ctx, q, r, Twice, "dead_letters", `SELECT `+place+`, concat(toString(count()), ' rows of stage ', stage) AS detail
 		FROM dead_letters WHERE `+q.scope+` GROUP BY `+at+`, stage HAVING count() > 1`)
 }
@@ -76,7 +71,12 @@ func renditions(ctx context.Context, q query, r *Report) error {
 		differ = n > 0
 		return err
 	})
-	if err != nil || !differ {
+	if err != nil || (!differ && r.Differences[Twice] == 0) {
+		return err // What is there once in uploads is there once here.
+	}
+	err = differences(ctx, q, r, Twice, "renditions", `SELECT `+place+`, concat(toString(count()), ' rows of rendition ', sha256, ' ', name) AS detail
+		FROM renditions WHERE `+q.scope+` GROUP BY sha256, name, spec, `+at+` HAVING count() > 1`)
+	if err != nil {
 		return err
 	}
 	both := `SELECT ` + at + `, any(upload_id) AS id, countIf(original) AS originals, uniqExactIf(name, NOT original) AS names, max(wanted) AS want FROM (
