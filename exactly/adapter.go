@@ -25,9 +25,11 @@ type Adapter struct {
 
 	mu     sync.Mutex
 	graph  *goka.GroupGraph
+	table  string // the group table's topic, or ""
 	dir    *stateDir
 	topics map[string]topicInfo
 	stores map[int32]*store // open partitions of the group's table
+	spread int              // the table's partition count, once a store is open
 	member *member          // while goka consumes
 	cause  error            // first error of this attempt, which goka would hide in a text
 	// refused is the first of the caller's options that is not supported.
@@ -97,6 +99,9 @@ func (a *Adapter) bind(graph *goka.GroupGraph) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.graph = graph
+	if table := graph.GroupTable(); table != nil {
+		a.table = table.Topic()
+	}
 }
 
 // prepare runs when goka builds a topic manager: the first time it checks the
@@ -144,10 +149,7 @@ func (a *Adapter) checkGraph() error {
 func (a *Adapter) tableName() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.graph == nil || a.graph.GroupTable() == nil {
-		return ""
-	}
-	return a.graph.GroupTable().Topic()
+	return a.table
 }
 
 // note keeps the first error of an attempt, since goka formats errors away.
@@ -220,7 +222,7 @@ func (a *Adapter) buildStore(topic string, partition int32) (*store, error) {
 	}
 	if own {
 		a.mu.Lock()
-		a.stores[partition] = st
+		a.stores[partition], a.spread = st, info.partitions
 		a.mu.Unlock()
 	}
 	return st, nil

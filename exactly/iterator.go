@@ -11,7 +11,7 @@ import (
 type iterator struct {
 	base   ldbiterator.Iterator
 	keys   []string // of the overlay, in range, sorted
-	values map[string][]byte
+	values map[string]change
 	next   int // in keys
 
 	baseReady, baseValid bool // base stands on an entry that was not returned yet
@@ -39,7 +39,7 @@ func (it *iterator) Next() bool {
 			if it.baseValid && key == baseKey {
 				it.baseReady = false // hidden by the overlay
 			}
-			value := it.values[key]
+			value := it.values[key].value
 			if value == nil {
 				continue
 			}

@@ -38,24 +38,33 @@ func (p producer) EmitWithHeaders(topic, key string, value []byte, headers goka.
 		finish(message, err)
 	}
 	size := len(key) + len(value)
-	r := &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
 	for name, v := range headers {
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: v})
 		size += len(name) + len(v)
 	}
 	p.a.mu.Lock()
-	m := p.a.member
+	m, table := p.a.member, p.a.table
 	p.a.mu.Unlock()
 	switch {
 	case size > int(p.a.cfg.MaxMessageBytes):
 		done(nil, &OversizeError{Topic: topic, Key: key, Bytes: size, Max: int(p.a.cfg.MaxMessageBytes)})
 	case m == nil:
 		done(nil, errNoSession)
+	case topic == table && p.a.hold(key, headers):
+		finish(nil, nil) // The end of the turn writes it.
 	default:
 		p.a.cfg.Status.emits.Add(1)
-		m.link.produce(m.ctx, r, done)
+		m.link.produce(m.ctx, record(topic, key, value, headers), done)
 	}
 	return promise
+}
+
+// record makes what is produced.
+func record(topic, key string, value []byte, headers goka.Headers) *kgo.Record {
+	r := &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
+	for name, v := range headers {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: v})
+	}
+	return r
 }
 
 // Close does nothing: the client is the member's.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/storage"
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/util"
@@ -43,9 +44,20 @@ type store struct {
 	recovered bool
 	offset    int64
 	dirty     bool // offset not written yet
-	overlay   map[string][]byte
+	overlay   map[string]change
 	bytes     int
 	batch     leveldb.Batch
+	// early is how many more changes of the open transaction go into the changelog
+	// at once (see changelog.go).
+	early int
+}
+
+// change is what the open transaction did to a key.
+type change struct {
+	value   []byte // nil: deleted
+	headers goka.Headers
+	// logged says that the changelog has it.
+	logged bool
 }
 
 var _ storage.Storage = (*store)(nil)
@@ -55,7 +67,7 @@ func newStore(db *leveldb.DB, topic string, partition int32, route func(string) 
 	if err != nil {
 		return nil, err
 	}
-	return &store{topic: topic, partition: partition, db: db, route: route, onClose: onClose, offset: offset, overlay: map[string][]byte{}}, nil
+	return &store{topic: topic, partition: partition, db: db, route: route, onClose: onClose, offset: offset, overlay: map[string]change{}, early: earlyChanges}, nil
 }
 
 func readOffset(db *leveldb.DB) (int64, error) {
@@ -108,10 +120,10 @@ func (s *store) Has(key string) (bool, error) {
 func (s *store) Get(key string) ([]byte, error) {
 	s.mu.RLock()
 	if s.transactional() {
-		v, ok := s.overlay[key]
+		c, ok := s.overlay[key]
 		s.mu.RUnlock()
 		if ok {
-			return v, nil
+			return c.value, nil
 		}
 	} else {
 		pending := s.batch.Len() > 0
@@ -162,9 +174,9 @@ func (s *store) put(key string, value []byte) error {
 			return &MisroutedError{Table: s.topic, Key: key, Got: s.partition, Want: want}
 		}
 		if old, ok := s.overlay[key]; ok {
-			s.bytes -= len(key) + len(old)
+			s.bytes -= len(key) + len(old.value)
 		}
-		s.overlay[key] = value
+		s.overlay[key] = change{value: value}
 		s.bytes += len(key) + len(value)
 		return nil
 	}
@@ -246,15 +258,16 @@ func (s *store) flush() (keys, size int, err error) {
 		return 0, 0, nil
 	}
 	keys, size = len(s.overlay), s.bytes
-	for key, value := range s.overlay {
-		if value == nil {
+	for key, c := range s.overlay {
+		if c.value == nil {
 			s.batch.Delete(dataKey(key))
 		} else {
-			s.batch.Put(dataKey(key), value)
+			s.batch.Put(dataKey(key), c.value)
 		}
 	}
 	err = s.write()
 	clear(s.overlay)
+	s.early = earlyChanges
 	return keys, size, err
 }
 

@@ -302,6 +302,9 @@ func (t *turn) commit() error {
 	ctx, cancel := context.WithDeadline(s.ctx, t.deadline.Add(s.a.cfg.TransactionTimeout))
 	defer cancel()
 	if s.a.cfg.Delivery != AtMostOnce { // Which did it before it delivered them.
+		if err := s.a.writeChangelog(ctx, s.m.link); err != nil {
+			return t.refused(err)
+		}
 		if err := t.commitOffsets(ctx, t.next); err != nil {
 			return err
 		}
@@ -340,11 +343,8 @@ func (t *turn) commitOffsets(ctx context.Context, next map[topicPartition]commit
 	}
 	committed, err := s.m.link.commit(ctx, next, s.lineageOf(next))
 	switch {
-	case err != nil && isFenced(err):
-		s.a.budget.timeout()
-		return fmt.Errorf("exactly: commit: fenced, or timed out by the broker: %w", err)
 	case err != nil:
-		return fmt.Errorf("exactly: commit: %w", err)
+		return t.refused(err)
 	case !committed:
 		s.troubled = s.m.current(s.as) // Else it is the assignment that changed.
 		return errAborted
@@ -352,4 +352,13 @@ func (t *turn) commitOffsets(ctx context.Context, next map[topicPartition]commit
 	s.m.commitTo(s.as, next)
 	maps.Copy(s.as.committed, next)
 	return nil
+}
+
+// refused says what became of a commit.
+func (t *turn) refused(err error) error {
+	if isFenced(err) {
+		t.s.a.budget.timeout()
+		return fmt.Errorf("exactly: commit: fenced, or timed out by the broker: %w", err)
+	}
+	return fmt.Errorf("exactly: commit: %w", err)
 }
