@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -54,19 +58,31 @@ type link interface {
 }
 
 // transactional is the link of ExactlyOnce.
-type transactional struct{ txn *kgo.GroupTransactSession }
+type transactional struct {
+	txn *kgo.GroupTransactSession
+	id  string
+	// produced says that the open transaction has records, not only offsets.
+	produced *atomic.Bool
+}
 
-func (l transactional) begin() error { return l.txn.Begin() }
+func (l transactional) begin() error {
+	l.produced.Store(false)
+	return l.txn.Begin()
+}
 
 func (l transactional) poll(ctx context.Context, n int) kgo.Fetches {
 	return l.txn.PollRecords(ctx, n)
 }
 
 func (l transactional) produce(ctx context.Context, r *kgo.Record, promise func(*kgo.Record, error)) {
+	l.produced.Store(true)
 	l.txn.Produce(ctx, r, promise)
 }
 
 func (l transactional) commit(ctx context.Context, next map[topicPartition]committedOffset, table *kmsg.TxnOffsetCommitRequestTopic) (bool, error) {
+	if !l.produced.Load() {
+		l.awaitLast(ctx)
+	}
 	return l.txn.End(kgo.PreTxnCommitFnContext(ctx, func(request *kmsg.TxnOffsetCommitRequest) error {
 		for i := range request.Topics {
 			topic := &request.Topics[i]
@@ -85,6 +101,31 @@ func (l transactional) commit(ctx context.Context, next map[topicPartition]commi
 // abort asks for the producer id afterwards: where the answer to the end left it
 // in doubt, that is what ends the transaction on the broker. Tables are set up
 // next, which waits for it.
+// awaitLast waits until the broker has done with the transaction before: its end
+// is answered before its markers are written. Where the first thing that the next
+// one asks for is to commit its offsets, a broker refuses that until then, and the
+// client aborts the whole turn for it (CONCURRENT_TRANSACTIONS; it asks again when
+// it produces). Whatever keeps this from working only means that abort.
+func (l transactional) awaitLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastTimeout)
+	defer cancel()
+	admin := kadm.NewClient(l.txn.Client())
+	for pause := time.Millisecond; ; pause *= 2 {
+		described, err := admin.DescribeTransactions(ctx, l.id)
+		if err != nil || !strings.HasPrefix(described[l.id].State, "Prepare") {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// lastTimeout bounds the wait for markers.
+const lastTimeout = time.Second
+
 func (l transactional) abort(ctx context.Context) error {
 	if _, err := l.txn.End(ctx, kgo.TryAbort); err != nil {
 		return err

@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+
+	"github.com/lovoo/goka"
+	"github.com/lovoo/goka/codec"
 )
 
 func TestParseDelivery(t *testing.T) {
@@ -74,4 +77,22 @@ func TestWhatEachDeliveryPromises(t *testing.T) {
 		}
 		l.table(n + 1)
 	})
+}
+
+// A transaction of offsets alone waits for the markers of the one before, which a
+// real broker writes after it has answered.
+func TestOffsetsAloneAreCommittedOneAfterTheOther(t *testing.T) {
+	l := newLab(t)
+	cfg := l.config("a", "")
+	cfg.Status = new(Status)
+	l.running(cfg, goka.DefineGroup(l.group, goka.Input(goka.Stream(l.in), new(codec.String), func(goka.Context, any) {})))
+	l.await(cfg.Status.Ready)
+	const n = 1000
+	for _, r := range numbered(n) {
+		l.send(r)
+	}
+	l.await(func() bool { return cfg.Status.Snapshot().Records == n })
+	if s := cfg.Status.Snapshot(); s.Aborted != 0 {
+		t.Errorf("%d transactions were aborted, %d committed", s.Aborted, s.Committed)
+	}
 }

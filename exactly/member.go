@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -100,7 +101,7 @@ func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (
 	if err != nil {
 		return nil, permanent(fmt.Errorf("exactly: create transactional client: %w", err))
 	}
-	m.link = transactional{txn}
+	m.link = transactional{txn, transactionalID(group, cfg.Instance), new(atomic.Bool)}
 	if err := m.fence(txn); err != nil {
 		txn.Close()
 		return nil, err
