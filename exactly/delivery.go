@@ -98,9 +98,6 @@ func (l transactional) commit(ctx context.Context, next map[topicPartition]commi
 	}), kgo.TryCommit)
 }
 
-// abort asks for the producer id afterwards: where the answer to the end left it
-// in doubt, that is what ends the transaction on the broker. Tables are set up
-// next, which waits for it.
 // awaitLast waits until the broker has done with the transaction before: its end
 // is answered before its markers are written. Where the first thing that the next
 // one asks for is to commit its offsets, a broker refuses that until then, and the
@@ -126,6 +123,9 @@ func (l transactional) awaitLast(ctx context.Context) {
 // lastTimeout bounds the wait for markers.
 const lastTimeout = time.Second
 
+// abort asks for the producer id afterwards: where the answer to the end left it
+// in doubt, that is what ends the transaction on the broker. Tables are set up
+// next, which waits for it.
 func (l transactional) abort(ctx context.Context) error {
 	if _, err := l.txn.End(ctx, kgo.TryAbort); err != nil {
 		return err
