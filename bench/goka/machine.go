@@ -7,8 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Machine is what a report was measured on.
@@ -36,7 +34,7 @@ func (b *bench) machine(ctx context.Context) (Machine, error) {
 	}
 	for _, v := range versions {
 		if v.Err == nil {
-			m.Kafka = "Apache Kafka " + v.VersionGuess(kversion.SkipKeys(), kversion.TryRaftBroker()) + ", by its protocol"
+			m.Kafka = "by its protocol: " + v.VersionGuess()
 		}
 	}
 	return m, nil

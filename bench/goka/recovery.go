@@ -17,8 +17,8 @@ import (
 	"github.com/tintype/tintype/exactly"
 )
 
-// Recovery is the time from the start of a member until its tables are there:
-// cold with an empty state directory, warm with the one that the cold start
+// Recovery is the time from the start of a member until it has answered from its
+// table on every partition: cold with an empty state directory, warm with the one that the cold start
 // left.
 type Recovery struct {
 	Keys    int    `json:"keys"`
@@ -146,28 +146,10 @@ func (b *bench) recoverOnce(ctx context.Context, side, group, in string) (cold, 
 	return cold, warm, err
 }
 
-// recoverFrom starts a member, and fails where its tables do not hold what the
-// changelog does.
+// recoverFrom starts a member whose input asks for the last key of each
+// partition, and returns when all are answered. It fails where the table does not
+// hold what the changelog does.
 func (b *bench) recoverFrom(ctx context.Context, side, group, in, dir string) (ms float64, err error) {
-	wrong := make(chan error, b.Partitions)
-	graph := goka.DefineGroup(goka.Group(group), goka.Input(goka.Stream(in), new(codec.Int64), func(c goka.Context, value any) {
-		var err error
-		if got, _ := c.Value().([]byte); !bytes.Equal(got, b.valueOf(int(value.(int64)))) {
-			err = fmt.Errorf("the table has %q for %s", got, c.Key())
-		}
-		wrong <- err
-	}), goka.Persist(new(codec.Bytes)))
-	began := time.Now()
-	m, err := b.start(ctx, role{side: side, instance: "a", dir: dir}, graph)
-	if err != nil {
-		return 0, err
-	}
-	defer m.finish(&err)
-	if err := m.await(ctx); err != nil {
-		return 0, err
-	}
-	ms = milliseconds(time.Since(began))
-	// The last key of each partition was the last to be recovered.
 	last := map[uint32]int{}
 	for i := b.RecoveryKeys - 1; i >= 0 && len(last) < b.Partitions; i-- {
 		p := exactly.Murmur2([]byte(keyOf(i))) % uint32(b.Partitions)
@@ -180,8 +162,27 @@ func (b *bench) recoverFrom(ctx context.Context, side, group, in, dir string) (m
 		if err := b.client.ProduceSync(ctx, record).FirstErr(); err != nil {
 			return 0, fmt.Errorf("ask the table: %w", err)
 		}
+	}
+	answers := make(chan error, len(last))
+	graph := goka.DefineGroup(goka.Group(group), goka.Input(goka.Stream(in), new(codec.Int64), func(c goka.Context, value any) {
+		var err error
+		if got, _ := c.Value().([]byte); !bytes.Equal(got, b.valueOf(int(value.(int64)))) {
+			err = fmt.Errorf("the table has %q for %s", got, c.Key())
+		}
 		select {
-		case err := <-wrong:
+		case answers <- err:
+		default: // Asked again, after a turn that was not committed.
+		}
+	}), goka.Persist(new(codec.Bytes)))
+	began := time.Now()
+	m, err := b.start(ctx, role{side: side, instance: "a", dir: dir}, graph)
+	if err != nil {
+		return 0, err
+	}
+	defer m.finish(&err)
+	for range last {
+		select {
+		case err := <-answers:
 			if err != nil {
 				return 0, err
 			}
@@ -191,5 +192,15 @@ func (b *bench) recoverFrom(ctx context.Context, side, group, in, dir string) (m
 			return 0, ctx.Err()
 		}
 	}
-	return ms, nil
+	ms = milliseconds(time.Since(began))
+	ends, err := b.admin.ListEndOffsets(ctx, in)
+	if err != nil {
+		return 0, fmt.Errorf("find the end of %s: %w", in, err)
+	}
+	asked := int64(0)
+	ends.Each(func(o kadm.ListedOffset) { asked += o.Offset })
+	return ms, until(ctx, "the answers to be committed", func() (bool, error) {
+		done, err := b.committed(ctx, group, in)
+		return done == asked, err
+	})
 }

@@ -23,7 +23,7 @@ type gokaCommand struct {
 	Rounds     int           `help:"How often each side has its turn; medians count." default:"3"`
 	Partitions int           `help:"Partitions of each topic." default:"4"`
 	Commit     time.Duration `help:"Commit interval of exactly, the same for all measurements." default:"100ms"`
-	Records    int           `help:"Records to count." default:"1000000"`
+	Records    int           `help:"Records to count." default:"2000000"`
 	Bytes      []int         `help:"Sizes of their values." default:"100,1000"`
 	Keys       int           `help:"Keys that are counted." default:"10000"`
 	Rate       float64       `help:"Records a second through three hops." default:"40"`
