@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -35,6 +36,12 @@ type Options struct {
 	Dir string
 	// Port that clients connect to; 0 takes a free one.
 	Port int
+	// OwnController has the controller run in a process of its own, as deployments
+	// have it, which lives on when the broker is killed. A node that is both, and is
+	// killed, may forget the end of a transaction: it goes on with transactions
+	// before it knows all of its topics, takes those it does not know for deleted,
+	// and writes no marker there.
+	OwnController bool
 	// Properties are broker settings on top of this package's.
 	Properties map[string]string
 	// Java are flags of the virtual machine, on top of this package's: a heap
@@ -49,9 +56,12 @@ type Broker struct {
 	options    Options
 	classpath  string
 	controller int
+	cluster    uuid.UUID // of new folders
 
 	mu      sync.Mutex
 	process *process
+	// quorum is the controller where it is a process of its own.
+	quorum *process
 }
 
 // Start starts a broker and returns when it answers.
@@ -71,7 +81,8 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("kafkatest: make the broker's folder: %w", err)
 	}
 	o.Dir = dir
-	b := &Broker{options: o, classpath: classpath}
+	b := &Broker{options: o, classpath: classpath, cluster: uuid.New()}
+	b.cluster[0] &= 0x7f // The id must not begin with a dash.
 	// A port that was free may be taken before the broker has it.
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
@@ -119,7 +130,14 @@ func (b *Broker) Kill() error {
 func (b *Broker) Stop(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.stop(ctx)
+	err := b.stop(ctx)
+	if b.quorum != nil {
+		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+		defer cancel()
+		err = errors.Join(err, b.quorum.stop(ctx))
+		b.quorum = nil
+	}
+	return err
 }
 
 // Restart starts the broker again, on its port and with its folder, after
@@ -148,23 +166,26 @@ func (b *Broker) stop(ctx context.Context) error {
 func (b *Broker) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	dir := b.options.Dir
-	config, logConfig := filepath.Join(dir, "server.properties"), filepath.Join(dir, "log4j2.properties")
-	err := os.WriteFile(config, properties(settings(dir, b.options.Port, b.controller, b.options.Properties)), 0o644)
-	if err == nil {
-		err = os.WriteFile(logConfig, properties(logSettings(b.logFile())), 0o644)
+	extra := b.options.Properties
+	if b.options.OwnController {
+		if b.quorum == nil {
+			dir := filepath.Join(b.options.Dir, "controller")
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return fmt.Errorf("kafkatest: make the controller's folder: %w", err)
+			}
+			quorum, err := b.launch(ctx, dir, controllerSettings(dir, b.controller))
+			if err != nil {
+				return err
+			}
+			b.quorum = quorum
+		}
+		extra = maps.Clone(extra)
+		if extra == nil {
+			extra = map[string]string{}
+		}
+		maps.Copy(extra, brokerAlone(b.options.Port, b.controller))
 	}
-	if err != nil {
-		return fmt.Errorf("kafkatest: write the settings: %w", err)
-	}
-	java := append([]string{
-		"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
-		"-Dlog4j2.configurationFile=" + logConfig, "-cp", b.classpath,
-	}, b.options.Java...)
-	if err := b.format(ctx, config, java); err != nil {
-		return err
-	}
-	p, err := startProcess(exec.Command("java", slices.Concat(java, []string{"kafka.Kafka", config})...), filepath.Join(dir, "kafka.out"))
+	p, err := b.launch(ctx, b.options.Dir, settings(b.options.Dir, b.options.Port, b.controller, extra))
 	if err != nil {
 		return err
 	}
@@ -175,17 +196,36 @@ func (b *Broker) start(ctx context.Context) error {
 	return nil
 }
 
-// format gives a new folder its cluster id.
-func (b *Broker) format(ctx context.Context, config string, java []string) error {
-	done, err := exists(filepath.Join(b.options.Dir, "data", "meta.properties"))
+// launch formats a folder where it is new, and starts a node in it.
+func (b *Broker) launch(ctx context.Context, dir string, s map[string]string) (*process, error) {
+	config, logConfig := filepath.Join(dir, "server.properties"), filepath.Join(dir, "log4j2.properties")
+	err := os.WriteFile(config, properties(s), 0o644)
+	if err == nil {
+		err = os.WriteFile(logConfig, properties(logSettings(filepath.Join(dir, "kafka.log"))), 0o644)
+	}
 	if err != nil {
-		return fmt.Errorf("kafkatest: look into the broker's folder: %w", err)
+		return nil, fmt.Errorf("kafkatest: write the settings: %w", err)
+	}
+	java := append([]string{
+		"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
+		"-Dlog4j2.configurationFile=" + logConfig, "-cp", b.classpath,
+	}, b.options.Java...)
+	if err := b.format(ctx, dir, config, java); err != nil {
+		return nil, err
+	}
+	return startProcess(exec.Command("java", slices.Concat(java, []string{"kafka.Kafka", config})...), filepath.Join(dir, "kafka.out"))
+}
+
+// format gives a new folder the cluster id.
+func (b *Broker) format(ctx context.Context, dir, config string, java []string) error {
+	done, err := exists(filepath.Join(dir, "data", "meta.properties"))
+	if err != nil {
+		return fmt.Errorf("kafkatest: look into the folder of a node: %w", err)
 	}
 	if done {
 		return nil
 	}
-	id := uuid.New()
-	id[0] &= 0x7f // The id must not begin with a dash.
+	id := b.cluster
 	command := exec.CommandContext(ctx, "java", slices.Concat(java, []string{
 		"kafka.tools.StorageTool", "format", "--config", config, "--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]),
 	})...)

@@ -72,6 +72,34 @@ func settings(dir string, port, controller int, extra map[string]string) map[str
 	return s
 }
 
+// brokerAlone are the settings of a broker whose controller is another process.
+func brokerAlone(port, controller int) map[string]string {
+	quorum := net.JoinHostPort(loopback, strconv.Itoa(controller))
+	return map[string]string{
+		"process.roles":            "broker",
+		"listeners":                "PLAINTEXT://" + net.JoinHostPort(loopback, strconv.Itoa(port)),
+		"controller.quorum.voters": "2@" + quorum,
+	}
+}
+
+// controllerSettings are the server.properties of a controller in a folder.
+func controllerSettings(dir string, controller int) map[string]string {
+	quorum := net.JoinHostPort(loopback, strconv.Itoa(controller))
+	return map[string]string{
+		"process.roles":                                    "controller",
+		"node.id":                                          "2",
+		"listeners":                                        "CONTROLLER://" + quorum,
+		"listener.security.protocol.map":                   "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"controller.listener.names":                        "CONTROLLER",
+		"controller.quorum.voters":                         "2@" + quorum,
+		"log.dirs":                                         filepath.Join(dir, "data"),
+		"broker.session.timeout.ms":                        "3000",
+		"broker.heartbeat.interval.ms":                     "500",
+		"share.coordinator.state.topic.min.isr":            "1",
+		"share.coordinator.state.topic.replication.factor": "1",
+	}
+}
+
 // properties writes settings in the format of Java's property files.
 func properties(s map[string]string) []byte {
 	var b strings.Builder
@@ -95,5 +123,8 @@ func logSettings(file string) map[string]string {
 		"rootLogger.appenderRef.a.ref": "file",
 		"logger.kafka.name":            "kafka.server.KafkaRaftServer",
 		"logger.kafka.level":           "info",
+		// What became of a transaction whose end a crash interrupted.
+		"logger.transactions.name":  "kafka.coordinator.transaction.TransactionMarkerChannelManager",
+		"logger.transactions.level": "info",
 	}
 }
