@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tintype/tintype/exactly"
+	"github.com/tintype/tintype/internal/chaos"
+)
+
+// chaosCommand breaks a deployment of its own and recounts.
+type chaosCommand struct {
+	Seed     uint64  `help:"Seed of the plan; the same seed strikes the same way. 0 takes one by chance." placeholder:"S"`
+	Minutes  float64 `help:"How long faults strike." default:"2"`
+	Workers  int     `help:"Worker processes." default:"3"`
+	Rate     float64 `help:"Uploads a second." default:"20"`
+	Delivery string  `help:"What the workers promise of each upload." enum:"exactly-once,at-least-once,at-most-once" default:"exactly-once"`
+	Compare  bool    `help:"Run the plan under each of the three deliveries, and show them side by side."`
+	Dir      string  `help:"Folder for the data and logs of all processes, which is kept; without it a temporary one, which is kept where the run failed." type:"path"`
+	Output   string  `short:"o" env:"-" help:"text, or json: one object a run." enum:"text,json" default:"text"`
+}
+
+// Help shows examples.
+func (chaosCommand) Help() string {
+	return "Examples:\n  tintype chaos --seed 7 --minutes 2\n  tintype chaos --seed 7 --compare\n\n" +
+		"Starts a real Kafka broker (it needs Java and Maven), ClickHouse and workers as processes of their own, kills, pauses and starves them by a plan, " +
+		"and then recounts in two ways: tintype audit, and a plain consumer with plain SQL. " +
+		"Exit code 1 when anything is missing or there twice, or when less than half of the kills hit an open transaction or an insert in flight."
+}
+
+// Run implements the command.
+func (c *chaosCommand) Run(e *env) error {
+	if c.Minutes <= 0 || c.Workers < 1 || c.Rate <= 0 {
+		return &usageError{errors.New("--minutes, --workers and --rate are more than 0")}
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Uint64N(1_000_000) + 1
+	}
+	deliveries := []string{c.Delivery}
+	if c.Compare {
+		deliveries = []string{string(exactly.AtMostOnce), string(exactly.AtLeastOnce), string(exactly.ExactlyOnce)}
+	}
+	var results []*chaos.Result
+	for _, delivery := range deliveries {
+		r, err := c.once(e, delivery)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+	}
+	if err := c.print(e.stdout, results); err != nil {
+		return err
+	}
+	for _, r := range results {
+		if !r.OK() {
+			return fmt.Errorf("chaos: seed %d broke the promise of %s: tintype chaos --seed %d --minutes %g --delivery %s does it again", r.Seed, r.Delivery, r.Seed, c.Minutes, r.Delivery)
+		}
+	}
+	return nil
+}
+
+// once runs the plan under one delivery.
+func (c *chaosCommand) once(e *env, delivery string) (result *chaos.Result, err error) {
+	dir := c.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "tintype-chaos-"); err != nil {
+			return nil, &setupError{err}
+		}
+	}
+	if c.Compare {
+		dir = filepath.Join(dir, delivery)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, &setupError{err}
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, &setupError{err}
+	}
+	var mu sync.Mutex
+	began := time.Now()
+	say := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = fmt.Fprintf(e.stderr, "%6s  "+format+"\n", append([]any{time.Since(began).Round(time.Second)}, args...)...) // There is nowhere else to say it.
+	}
+	say("chaos: seed %d, %g minutes, %s, logs in %s", c.Seed, c.Minutes, delivery, dir)
+	ctx, cancel := context.WithTimeout(e.ctx, time.Duration(3*c.Minutes*float64(time.Minute))+20*time.Minute)
+	defer cancel()
+	result, err = chaos.Run(ctx, chaos.Options{
+		Seed: c.Seed, Length: time.Duration(c.Minutes * float64(time.Minute)), Workers: c.Workers, Rate: c.Rate, Delivery: delivery, Dir: dir,
+		Binary: binary, Say: say,
+	})
+	if errors.Is(err, chaos.ErrMissing) {
+		return nil, &setupError{err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w (logs in %s)", err, dir)
+	}
+	if c.Dir == "" && result.OK() {
+		return result, os.RemoveAll(dir)
+	}
+	return result, nil
+}
+
+// print shows the results side by side.
+func (c *chaosCommand) print(w io.Writer, results []*chaos.Result) error {
+	if c.Output == "json" {
+		for _, r := range results {
+			if err := json.NewEncoder(w).Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name string, value func(*chaos.Result) any) {
+		_, _ = fmt.Fprint(t, name) // Flush returns the error.
+		for _, r := range results {
+			_, _ = fmt.Fprintf(t, "\t%v", value(r)) // As above.
+		}
+		_, _ = fmt.Fprintln(t) // As above.
+	}
+	line("delivery", func(r *chaos.Result) any { return r.Delivery })
+	line("uploads in the log", func(r *chaos.Result) any { return r.Recount.Uploads })
+	line("fates missing", func(r *chaos.Result) any { return r.Recount.FatesMissing })
+	line("fates twice", func(r *chaos.Result) any { return r.Recount.FatesTwice })
+	line("rows missing", func(r *chaos.Result) any { return r.Recount.RowsMissing })
+	line("rows twice", func(r *chaos.Result) any { return r.Recount.RowsTwice })
+	line("rows invented", func(r *chaos.Result) any { return r.Recount.RowsInvented })
+	line("other differences", func(r *chaos.Result) any { return len(r.Recount.Others) })
+	line("audit", func(r *chaos.Result) any { return map[bool]string{true: "proved", false: "not proved"}[r.AuditOK] })
+	line("kills", func(r *chaos.Result) any { return r.Hits.Kills })
+	line("  hit an open transaction", func(r *chaos.Result) any { return r.Hits.Open })
+	line("  hit an insert in flight", func(r *chaos.Result) any { return r.Hits.InFlight })
+	line("  hit either", func(r *chaos.Result) any { return r.Hits.Either })
+	for _, kind := range chaos.Kinds() {
+		line("fault: "+string(kind), func(r *chaos.Result) any { return r.Faults[kind] })
+	}
+	line("faults with nothing to strike", func(r *chaos.Result) any { return r.Missed })
+	line("promise", func(r *chaos.Result) any { return map[bool]string{true: "kept", false: "BROKEN"}[r.OK()] })
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, r := range results {
+		for _, text := range append(r.Troubles, r.Recount.Others...) {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", r.Delivery, text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

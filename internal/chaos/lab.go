@@ -1,0 +1,290 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/exactly"
+	"github.com/tintype/tintype/internal/devstack"
+	"github.com/tintype/tintype/internal/kafkatest"
+)
+
+// lab is the servers, the proxies and the workers of a run.
+type lab struct {
+	options Options
+	dir     string
+	topics  event.Topics
+	groups  groups
+
+	broker     *kafkatest.Broker
+	kafka      *kafkaProxy
+	engine     string
+	engineLog  *os.File
+	clickHouse *devstack.ClickHouse
+	workers    []*worker // The last one joins and leaves.
+
+	// brokerBusy and clickHouseBusy are held while a fault works on a server.
+	brokerBusy, clickHouseBusy sync.Mutex
+
+	mu       sync.Mutex
+	uploads  *uploads
+	gone     origins // of topics that were created anew
+	hits     Hits
+	troubles []string
+}
+
+// openLab starts the servers.
+func openLab(ctx context.Context, o Options) (l *lab, err error) {
+	l = &lab{options: o, dir: o.Dir, topics: event.TopicsOf(event.DefaultDeployment, ""), gone: origins{}}
+	l.groups = groups{extract: "tintype-extract", transform: "tintype-transform", load: "tintype-load"}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	l.kafka = &kafkaProxy{txns: &transactions{open: map[string]bool{}, armed: map[string]func() bool{}}}
+	if err := l.kafka.listen(ctx, ""); err != nil {
+		return l, fmt.Errorf("chaos: listen for Kafka: %w", err)
+	}
+	l.broker, err = kafkatest.Start(ctx, kafkatest.Options{
+		Dir: filepath.Join(l.dir, "kafka"), OwnController: true, Properties: map[string]string{"advertised.listeners": "PLAINTEXT://" + l.kafka.addr()},
+	})
+	if err != nil {
+		return l, err
+	}
+	l.kafka.retarget(l.broker.Addr())
+	l.kafka.run(ctx, l.kafka.serve)
+	if l.engine, err = devstack.EnsureEngine(ctx, devstack.EngineOptions{}); err != nil {
+		return l, err
+	}
+	if l.engineLog, err = os.Create(filepath.Join(l.dir, "clickhouse.log")); err != nil {
+		return l, fmt.Errorf("chaos: create the log of ClickHouse: %w", err)
+	}
+	if err := l.startClickHouse(ctx); err != nil {
+		return l, err
+	}
+	for i := range o.Workers + 1 {
+		w, err := l.newWorker(ctx, i+1)
+		if err != nil {
+			return l, err
+		}
+		l.workers = append(l.workers, w)
+	}
+	return l, nil
+}
+
+// startClickHouse starts the engine, on its former ports where it had some.
+func (l *lab) startClickHouse(ctx context.Context) error {
+	options := devstack.ClickHouseOptions{Dir: filepath.Join(l.dir, "clickhouse"), Binary: l.options.Chserver, Lib: l.engine, Stderr: l.engineLog}
+	if l.clickHouse != nil {
+		options.Listen, options.HTTPListen = l.clickHouse.Native(), l.clickHouse.HTTP()
+	}
+	started, err := devstack.StartClickHouse(ctx, options)
+	if err != nil {
+		return fmt.Errorf("chaos: start ClickHouse: %w", err)
+	}
+	l.clickHouse = started
+	return nil
+}
+
+// close ends all processes.
+func (l *lab) close(ctx context.Context) error {
+	var errs []error
+	for _, w := range l.workers {
+		if w.starts > 0 {
+			errs = append(errs, w.stop(ctx, 20*time.Second))
+		}
+	}
+	if l.uploads != nil {
+		l.uploads.client.Close()
+	}
+	l.kafka.close()
+	for _, w := range l.workers {
+		w.clickHouse.close()
+	}
+	if l.clickHouse != nil {
+		errs = append(errs, l.clickHouse.Stop(ctx))
+	}
+	if l.engineLog != nil {
+		errs = append(errs, l.engineLog.Close())
+	}
+	if l.broker != nil {
+		errs = append(errs, l.broker.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// begin starts the workers; the first makes the topics and the tables. In a
+// short run merges are held back: they would hide what is there twice.
+func (l *lab) begin(ctx context.Context, merges bool) error {
+	if err := l.workers[0].start(); err != nil {
+		return err
+	}
+	if err := l.awaitReady(ctx); err != nil {
+		return err
+	}
+	if !merges {
+		if err := l.holdMerges(ctx); err != nil {
+			return err
+		}
+	}
+	for _, w := range l.workers[1:l.options.Workers] {
+		if err := w.start(); err != nil {
+			return err
+		}
+	}
+	return l.newUploads(0)
+}
+
+func (l *lab) newUploads(round int) error {
+	u, err := newUploads(l.kafka.addr(), l.topics.Uploads.Name, l.options.Seed, round)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.uploads = u
+	return nil
+}
+
+// sender is the producer of now.
+func (l *lab) sender() *uploads {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.uploads
+}
+
+// ErrMissing says that Java or Maven is missing, which the broker needs.
+var ErrMissing = kafkatest.ErrMissing
+
+// awaitReady waits until the first worker has made the topics and the tables.
+func (l *lab) awaitReady(ctx context.Context) error {
+	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{l.clickHouse.Native()}})
+	if err != nil {
+		return fmt.Errorf("chaos: connect to ClickHouse: %w", err)
+	}
+	err = l.poll(ctx, time.Minute, "the tables", func(ctx context.Context, _ *kgo.Client) (bool, error) {
+		return conn.Exec(ctx, "SELECT * FROM dead_letters LIMIT 0") == nil, nil
+	})
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return err
+	}
+	return l.poll(ctx, time.Minute, "the topics", func(ctx context.Context, client *kgo.Client) (bool, error) {
+		names := make([]string, 0, 4)
+		for _, t := range l.topics.All() {
+			names = append(names, t.Name)
+		}
+		details, err := kadm.NewClient(client).ListTopics(ctx, names...)
+		return err == nil && details.Error() == nil, nil //nolint:nilerr // Asked again.
+	})
+}
+
+// poll asks until it is so, with a client of its own.
+func (l *lab) poll(ctx context.Context, patience time.Duration, what string, ok func(context.Context, *kgo.Client) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.kafka.addr()), kgo.MetadataMinAge(100*time.Millisecond))
+	if err != nil {
+		return fmt.Errorf("chaos: connect: %w", err)
+	}
+	defer client.Close()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, err := ok(ctx, client)
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("chaos: wait for %s: %w", what, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// holdMerges keeps ClickHouse from merging the parts of the tables.
+func (l *lab) holdMerges(ctx context.Context) (err error) {
+	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{l.clickHouse.Native()}})
+	if err != nil {
+		return fmt.Errorf("chaos: connect to ClickHouse: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	for _, table := range []string{"uploads", "renditions", "dead_letters"} {
+		statement := "ALTER TABLE " + table + " MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1, parts_to_throw_insert = 100000, parts_to_delay_insert = 100000"
+		if err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("chaos: %s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// awaitDrained waits until the stages have read all that there is. A stage that
+// does not come to its end within the patience is a trouble of its own.
+func (l *lab) awaitDrained(ctx context.Context, patience time.Duration) error {
+	steady := 0
+	return l.poll(ctx, patience, "the stages to read all", func(ctx context.Context, client *kgo.Client) (bool, error) {
+		for _, w := range l.workers[:l.options.Workers] {
+			if err := w.revive(); err != nil {
+				return false, err
+			}
+		}
+		for _, group := range []string{l.groups.extract, l.groups.transform, l.groups.load} {
+			asking, cancel := context.WithTimeout(ctx, 5*time.Second)
+			lag, err := exactly.Behind(asking, client, group)
+			cancel()
+			if err != nil || lag.Lag.Total() != 0 || lag.Lag == nil {
+				steady = 0
+				return false, nil //nolint:nilerr // Asked again.
+			}
+		}
+		steady++ // A record may be between two stages while both are asked.
+		return steady == 3, nil
+	})
+}
+
+// recreate deletes the topic uploads and makes it anew.
+func (l *lab) recreate(ctx context.Context) error {
+	name := l.topics.Uploads.Name
+	log, err := logOf(ctx, l.kafka.addr(), name)
+	if err != nil {
+		return err
+	}
+	for at := range log {
+		l.gone[at] = true
+	}
+	deleted := false
+	return l.poll(ctx, time.Minute, "the topic to be created anew", func(ctx context.Context, client *kgo.Client) (bool, error) {
+		admin := kadm.NewClient(client)
+		if !deleted {
+			if _, err := admin.DeleteTopic(ctx, name); err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+				return false, fmt.Errorf("chaos: delete topic %s: %w", name, err)
+			}
+			deleted = true
+		}
+		stamped := "LogAppendTime"
+		limit := fmt.Sprint(l.topics.Uploads.MaxMessageBytes)
+		_, err := admin.CreateTopic(ctx, partitionCount, 1, map[string]*string{"message.timestamp.type": &stamped, "max.message.bytes": &limit}, name)
+		if errors.Is(err, kerr.TopicAlreadyExists) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("chaos: create topic %s: %w", name, err)
+		}
+		return true, nil
+	})
+}
+
+// partitionCount is that of the deployment.
+const partitionCount = 4

@@ -1,0 +1,306 @@
+package chaos
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/event/eventpb"
+)
+
+// The recount is independent of what it checks: a plain consumer and plain SQL,
+// nothing of the loader, of the audit or of the stages.
+
+// origins are the positions of uploads.
+type origins map[event.Position]bool
+
+// consume calls f with every committed record that a topic holds now.
+func consume(ctx context.Context, brokers, topic string, f func(id uuid.UUID, r *kgo.Record) error) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.FetchMaxPartitionBytes(32<<20))
+	if err != nil {
+		return fmt.Errorf("chaos: connect: %w", err)
+	}
+	admin := kadm.NewClient(client)
+	defer client.Close()
+	details, err := admin.ListTopics(ctx, topic)
+	if err == nil {
+		err = details.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("chaos: describe %s: %w", topic, err)
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("chaos: list the ends of %s: %w", topic, err)
+	}
+	for partition := range details[topic].Partitions {
+		end, _ := ends.Lookup(topic, partition)
+		// Control records are kept, so that the end of the log is seen.
+		reader, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.FetchMaxPartitionBytes(32<<20), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}))
+		if err != nil {
+			return fmt.Errorf("chaos: connect: %w", err)
+		}
+		err = consumePartition(ctx, reader, end.Offset, func(r *kgo.Record) error { return f(uuid.UUID(details[topic].ID), r) })
+		reader.Close()
+		if err != nil {
+			return fmt.Errorf("chaos: read %s/%d: %w", topic, partition, err)
+		}
+	}
+	return nil
+}
+
+func consumePartition(ctx context.Context, reader *kgo.Client, end int64, f func(*kgo.Record) error) error {
+	for at := int64(0); at < end; {
+		fetches := reader.PollFetches(ctx)
+		if err := fetches.Err0(); err != nil {
+			return err
+		}
+		for iter := fetches.RecordIter(); !iter.Done(); {
+			r := iter.Next()
+			at = r.Offset + 1
+			if r.Attrs.IsControl() || r.Offset >= end {
+				continue
+			}
+			if err := f(r); err != nil {
+				return err
+			}
+		}
+		if errs := fetches.Errors(); len(errs) > 0 {
+			return errs[0].Err
+		}
+	}
+	return nil
+}
+
+// logOf reads the origins that the topic uploads holds.
+func logOf(ctx context.Context, brokers, topic string) (origins, error) {
+	all := origins{}
+	err := consume(ctx, brokers, topic, func(id uuid.UUID, r *kgo.Record) error {
+		all[event.Position{TopicID: id, Partition: r.Partition, Offset: r.Offset}] = true
+		return nil
+	})
+	return all, err
+}
+
+// A Recount is what the recount found.
+type Recount struct {
+	Uploads int `json:"uploads"`
+	// Of the topic developed.
+	FatesMissing int `json:"fates_missing"`
+	FatesTwice   int `json:"fates_twice"`
+	// Of the table uploads.
+	RowsMissing  int `json:"rows_missing"`
+	RowsTwice    int `json:"rows_twice"`
+	RowsInvented int `json:"rows_invented"`
+	// Others are differences in the tables of the stages, in renditions and in
+	// rollups, named.
+	Others []string `json:"others"`
+}
+
+// exact reports whether nothing is missing, twice, or differs.
+func (r *Recount) exact() bool {
+	return r.FatesMissing+r.FatesTwice+r.RowsMissing+r.RowsTwice+r.RowsInvented+len(r.Others) == 0
+}
+
+// recount compares the log's origins with fates, rows and tables.
+func recount(ctx context.Context, brokers, clickHouse string, topics event.Topics, groups groups, log origins) (*Recount, error) {
+	r := &Recount{Uploads: len(log), Others: []string{}}
+	fates, err := fatesOf(ctx, brokers, topics.Developed.Name)
+	if err != nil {
+		return nil, err
+	}
+	for at := range log {
+		switch n := len(fates[at]); {
+		case n == 0:
+			r.FatesMissing++
+		case n > 1:
+			r.FatesTwice += n - 1
+		}
+	}
+	if err := r.tables(ctx, brokers, groups, fates); err != nil {
+		return nil, err
+	}
+	return r, r.rows(ctx, clickHouse, log, fates)
+}
+
+// groups names the consumer groups.
+type groups struct{ extract, transform, load string }
+
+// fatesOf reads all fates by their origins.
+func fatesOf(ctx context.Context, brokers, topic string) (map[event.Position][]*eventpb.Developed, error) {
+	fates := map[event.Position][]*eventpb.Developed{}
+	err := consume(ctx, brokers, topic, func(_ uuid.UUID, r *kgo.Record) error {
+		d := new(eventpb.Developed)
+		if err := proto.Unmarshal(r.Value, d); err != nil {
+			return err
+		}
+		origin := event.PositionOf(d.GetStamp().GetOrigin())
+		fates[origin] = append(fates[origin], d)
+		return nil
+	})
+	return fates, err
+}
+
+// last reads the last value of each key of a changelog.
+func last(ctx context.Context, brokers, topic string) (map[string][]byte, error) {
+	values := map[string][]byte{}
+	err := consume(ctx, brokers, topic, func(_ uuid.UUID, r *kgo.Record) error {
+		if r.Value == nil {
+			delete(values, string(r.Key))
+		} else {
+			values[string(r.Key)] = r.Value
+		}
+		return nil
+	})
+	return values, err
+}
+
+// tables compares the tables of transform and extract with what the fates say.
+func (r *Recount) tables(ctx context.Context, brokers string, groups groups, fates map[event.Position][]*eventpb.Developed) error {
+	differ := func(format string, args ...any) { r.Others = append(r.Others, fmt.Sprintf(format, args...)) }
+	type first struct {
+		origin event.Position
+		times  int
+	}
+	originals, ids := map[string]first{}, map[string]bool{}
+	for origin, all := range fates {
+		for _, d := range all {
+			switch d.Outcome {
+			case eventpb.Outcome_OUTCOME_ORIGINAL:
+				key := hex.EncodeToString(d.GetFacts().GetSha256()) + " " + d.GetSpec()
+				originals[key] = first{origin, originals[key].times + 1}
+				ids[d.GetSender().GetUploadId()] = true
+			case eventpb.Outcome_OUTCOME_DUPLICATE, eventpb.Outcome_OUTCOME_REPEAT:
+				ids[d.GetSender().GetUploadId()] = true
+			default: // The dead may have died before their upload id was looked at.
+			}
+		}
+	}
+	sightings, err := last(ctx, brokers, groups.transform+"-table")
+	if err != nil {
+		return err
+	}
+	entries := 0
+	for sha, value := range sightings {
+		state := new(eventpb.Sightings)
+		if err := proto.Unmarshal(value, state); err != nil {
+			return err
+		}
+		for spec, sighting := range state.BySpec {
+			entries++
+			if got, want := event.PositionOf(sighting.Origin), originals[sha+" "+spec]; got != want.origin || want.times != 1 {
+				differ("table of transform: %s: first sighting %s, the fates say %s, %d times", sha, got, want.origin, want.times)
+			}
+		}
+	}
+	if entries != len(originals) {
+		differ("table of transform: %d first sightings, the fates have %d", entries, len(originals))
+	}
+	seen, err := last(ctx, brokers, groups.extract+"-table")
+	if err != nil {
+		return err
+	}
+	for id := range ids {
+		if seen[id] == nil {
+			differ("table of extract: upload id %q is not there", id)
+		}
+	}
+	return nil
+}
+
+// rows compares the tables of ClickHouse, without FINAL.
+func (r *Recount) rows(ctx context.Context, address string, log origins, fates map[event.Position][]*eventpb.Developed) (err error) {
+	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{address}})
+	if err != nil {
+		return fmt.Errorf("chaos: connect to ClickHouse: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	renditions, err := counts(ctx, conn, "SELECT src_topic_id, src_partition, src_offset, name FROM renditions")
+	if err != nil {
+		return err
+	}
+	rows, err := counts(ctx, conn, "SELECT src_topic_id, src_partition, src_offset, toString(outcome) FROM uploads")
+	if err != nil {
+		return err
+	}
+	for at := range log {
+		outcomes := rows[at]
+		switch n := len(outcomes); {
+		case n == 0:
+			r.RowsMissing++
+			continue
+		case n > 1:
+			r.RowsTwice += n - 1
+		}
+		if len(fates[at]) != 1 || len(outcomes) != 1 {
+			continue
+		}
+		fate := fates[at][0]
+		if want := event.OutcomeName(fate.Outcome); outcomes[0] != want {
+			r.Others = append(r.Others, fmt.Sprintf("row of %s is %s, its fate is %s", at, outcomes[0], want))
+		}
+		var want []string
+		if fate.Outcome == eventpb.Outcome_OUTCOME_ORIGINAL {
+			for _, rendition := range fate.Renditions {
+				want = append(want, rendition.Name)
+			}
+		}
+		got := renditions[at]
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			r.Others = append(r.Others, fmt.Sprintf("renditions of %s are %v, its fate has %v", at, got, want))
+		}
+	}
+	for at := range rows {
+		if !log[at] {
+			r.RowsInvented++
+		}
+	}
+	for table, by := range map[string]string{"uploads": "outcome", "renditions": "name"} {
+		sums := make([]string, 2)
+		for i, settings := range []string{"optimize_use_projections = 0", "optimize_use_projections = 1, force_optimize_projection = 1"} {
+			query := "SELECT toString(groupArray((m, b, n, s))) FROM (SELECT toStartOfMinute(event_time) AS m, toString(" + by + ") AS b, count() AS n, sum(bytes) AS s FROM " + table +
+				" GROUP BY toStartOfMinute(event_time), " + by + " ORDER BY m, b) SETTINGS " + settings
+			if err := conn.QueryRow(ctx, query).Scan(&sums[i]); err != nil {
+				return fmt.Errorf("chaos: sum up %s: %w", table, err)
+			}
+		}
+		if sums[0] != sums[1] {
+			r.Others = append(r.Others, "the projection by_minute of "+table+" differs from its rows")
+		}
+	}
+	return nil
+}
+
+// counts reads one text of each row by position.
+func counts(ctx context.Context, conn driver.Conn, query string) (map[event.Position][]string, error) {
+	rows, err := conn.Query(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("chaos: %s: %w", query, err)
+	}
+	all := map[event.Position][]string{}
+	for rows.Next() {
+		var at event.Position
+		var text string
+		if err := rows.Scan(&at.TopicID, &at.Partition, &at.Offset, &text); err != nil {
+			return nil, errors.Join(fmt.Errorf("chaos: %s: %w", query, err), rows.Close())
+		}
+		all[at] = append(all[at], text)
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
