@@ -225,7 +225,8 @@ func TestConformanceTables(t *testing.T) {
 		},
 		inputs: []map[string][]*kgo.Record{
 			{"in": records(0, 21), "events": append(records(0, 50), rec("key-5", "delete"))},
-			{"in": records(21, 7)}, {"in": records(28, 7)},
+			{"in": records(21, 7)},
+			{"in": records(28, 7)},
 		},
 	})
 	for key, want := range map[string]string{

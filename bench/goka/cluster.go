@@ -15,8 +15,8 @@ import (
 )
 
 // create makes a topic of its own name, and waits until every broker shows it.
-func (b *bench) create(ctx context.Context, what string, config map[string]*string) (string, error) {
-	return b.createNamed(ctx, b.name(what), config)
+func (b *bench) create(ctx context.Context, what string) (string, error) {
+	return b.createNamed(ctx, b.name(what), nil)
 }
 
 func (b *bench) createNamed(ctx context.Context, name string, config map[string]*string) (string, error) {

@@ -36,7 +36,7 @@ type Count struct {
 func (b *bench) count(ctx context.Context) ([]Count, error) {
 	var counts []Count
 	for _, size := range b.CountBytes {
-		in, err := b.create(ctx, "count", nil)
+		in, err := b.create(ctx, "count")
 		if err != nil {
 			return nil, err
 		}

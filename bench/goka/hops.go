@@ -76,7 +76,7 @@ func (b *bench) hopsOnce(ctx context.Context, side string) (latencies []float64,
 	}
 	var topics []string
 	for range hopCount + 1 {
-		topic, err := b.create(ctx, "hop", nil)
+		topic, err := b.create(ctx, "hop")
 		if err != nil {
 			return nil, err
 		}

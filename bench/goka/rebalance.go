@@ -109,11 +109,11 @@ func (w *watch) between(from, to time.Time) pause {
 const settled = 3 * time.Second
 
 func (b *bench) rebalanceOnce(ctx context.Context, side string) (join, leave pause, err error) {
-	in, err := b.create(ctx, "rebalance", nil)
+	in, err := b.create(ctx, "rebalance")
 	if err != nil {
 		return join, leave, err
 	}
-	out, err := b.create(ctx, "rebalance-out", nil)
+	out, err := b.create(ctx, "rebalance-out")
 	if err != nil {
 		return join, leave, err
 	}

@@ -38,7 +38,7 @@ type Starts struct {
 func (b *bench) recovery(ctx context.Context) (*Recovery, error) {
 	groups, inputs := map[string]string{}, map[string]string{}
 	for _, side := range []string{adapter, stock} {
-		in, err := b.create(ctx, "recovery", nil)
+		in, err := b.create(ctx, "recovery")
 		if err != nil {
 			return nil, err
 		}
