@@ -37,10 +37,11 @@ type Options struct {
 	// Port that clients connect to; 0 takes a free one.
 	Port int
 	// OwnController has the controller run in a process of its own, as deployments
-	// have it, which lives on when the broker is killed. A node that is both, and is
-	// killed, may forget the end of a transaction: it goes on with transactions
-	// before it knows all of its topics, takes those it does not know for deleted,
-	// and writes no marker there.
+	// have it, which lives on when the broker is killed. A killed broker may forget
+	// the end of a transaction: it goes on with transactions while its partitions
+	// lose the leader of before, takes a partition without a leader for deleted, and
+	// writes no marker there. So it must stay away for longer than Session, which
+	// needs a controller that counts meanwhile.
 	OwnController bool
 	// Properties are broker settings on top of this package's.
 	Properties map[string]string

@@ -8,7 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// Session is how long a broker may be silent before its controller takes it for
+// dead, and its partitions have no leader.
+const Session = 3 * time.Second
 
 // maxMessageBytes has room for an upload with its photo inside.
 const maxMessageBytes = 16 << 20
@@ -58,7 +63,7 @@ func settings(dir string, port, controller int, extra map[string]string) map[str
 
 		// A killed broker's successor is let in when this session has ended: 9 s
 		// by default.
-		"broker.session.timeout.ms":    "3000",
+		"broker.session.timeout.ms":    strconv.FormatInt(Session.Milliseconds(), 10),
 		"broker.heartbeat.interval.ms": "500",
 
 		// A small heap: the cleaner's buffer is 128 MiB by default.
@@ -93,7 +98,7 @@ func controllerSettings(dir string, controller int) map[string]string {
 		"controller.listener.names":                        "CONTROLLER",
 		"controller.quorum.voters":                         "2@" + quorum,
 		"log.dirs":                                         filepath.Join(dir, "data"),
-		"broker.session.timeout.ms":                        "3000",
+		"broker.session.timeout.ms":                        strconv.FormatInt(Session.Milliseconds(), 10),
 		"broker.heartbeat.interval.ms":                     "500",
 		"share.coordinator.state.topic.min.isr":            "1",
 		"share.coordinator.state.topic.replication.factor": "1",
