@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"github.com/tintype/tintype/internal/kafkatest"
 )
 
 // Hits counts the kills, and what they hit.
@@ -19,6 +21,13 @@ type Hits struct {
 
 // aim is how long a kill waits for something to hit.
 const aim = 3 * time.Second
+
+// brokerAway is how long a killed broker stays away: until its controller knows.
+// A broker that is back before goes on with transactions while its partitions lose
+// their leaders (itself, in its former life), and a partition without a leader
+// counts as deleted there: Kafka 4.3.1 then writes no marker, and the partition has
+// an open transaction for ever.
+const brokerAway = kafkatest.Session + 2*time.Second
 
 // hit notes a kill.
 func (l *lab) hit(open, inFlight bool) {
@@ -74,7 +83,8 @@ func (l *lab) strike(ctx context.Context, f Fault) error {
 		if err := l.broker.Kill(); err != nil {
 			return err
 		}
-		return l.broker.Restart(ctx)
+		wait(ctx, brokerAway)
+		return l.broker.Restart(context.WithoutCancel(ctx))
 	case KillClickHouse, KillBetweenTables, ClickHouseDown:
 		l.clickHouseBusy.Lock()
 		defer l.clickHouseBusy.Unlock()
