@@ -165,13 +165,16 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// metadataAge is how old what a client tells of topics may be.
+const metadataAge = 250 * time.Millisecond
+
 // clientOptions are shared by every client that the package makes.
 func (cfg *Config) clientOptions(clientID string) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(clientID),
 		kgo.WithLogger(kafkaLogger{cfg.Log}),
-		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.MetadataMinAge(metadataAge),
 	}
 	return append(opts, cfg.KafkaOptions...)
 }

@@ -3,6 +3,7 @@ package exactly
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -37,7 +38,14 @@ func (g *consumerGroup) Consume(ctx context.Context, topics []string, handler sa
 	a.mu.Lock()
 	a.member = m
 	a.mu.Unlock()
+	var watch sync.WaitGroup
+	watching, unwatch := context.WithCancel(lifetime)
+	if a.cfg.Delivery == ExactlyOnce {
+		watch.Go(func() { m.watchHanging(watching, g.name) })
+	}
 	defer func() {
+		unwatch()
+		watch.Wait()
 		a.cfg.Status.ready.Store(false)
 		a.mu.Lock()
 		a.member = nil

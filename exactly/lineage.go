@@ -2,11 +2,13 @@ package exactly
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -82,6 +84,27 @@ func (s *session) lineageOf(next map[topicPartition]committedOffset) *kmsg.TxnOf
 		topic.Partitions = append(topic.Partitions, partition)
 	}
 	return &topic
+}
+
+// checkInputs learns the topics' ids and checks the lineage by them. What looks
+// like a lost offset is looked at again, since the ids that a client shows are a
+// little old: that of an input that was created anew may be the old one's still.
+func (s *session) checkInputs() error {
+	for again := false; ; again = true {
+		s.a.forgetTopics()
+		if err := s.learnTopics(); err != nil {
+			return err
+		}
+		err := s.checkLineage()
+		if _, lost := errors.AsType[*MissingOffsetError](err); !lost || again {
+			return err
+		}
+		select {
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		case <-time.After(4 * metadataAge):
+		}
+	}
 }
 
 // checkLineage refuses an input without an offset whose records are in the table

@@ -71,10 +71,7 @@ func (s *session) run(drain context.Context) (err error) {
 		s.m.fenceAbsent(ctx, string(s.a.graph.Group()))
 		cancel()
 	}
-	if err := s.learnTopics(); err != nil {
-		return err
-	}
-	if err := s.checkLineage(); err != nil {
+	if err := s.checkInputs(); err != nil {
 		return err
 	}
 	if err := s.handler.Setup(s); err != nil {
