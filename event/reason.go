@@ -50,6 +50,9 @@ const (
 	ReasonDecoderPanic Reason = "decoder_panic"
 	// ReasonOriginalMissing is a photo whose original was gone from the blob store.
 	ReasonOriginalMissing Reason = "original_missing"
+	// ReasonRefusedBySink is a fate whose rows ClickHouse refuses, whenever they come: the upload keeps its
+	// outcome, its row says no more than that.
+	ReasonRefusedBySink Reason = "refused_by_sink"
 )
 
 // unsupported are the formats that are recognised and not developed; each has
@@ -73,7 +76,7 @@ func Reasons() []Reason {
 		ReasonNotProtobuf, ReasonEmptyRecord, ReasonInvalidUpload, ReasonMissingBody, ReasonEmptyFile, ReasonTooManyBytes,
 		ReasonReferenceNotFound, ReasonHashMismatch, ReasonUnknownFormat, ReasonTooLargeForFormat, ReasonBadDimensions,
 		ReasonAspectRatio, ReasonTruncated, ReasonCorrupt, ReasonUnsupportedFeature, ReasonDecodeBudget, ReasonTooSlow, ReasonDecoderPanic,
-		ReasonOriginalMissing,
+		ReasonOriginalMissing, ReasonRefusedBySink,
 	}
 	for _, f := range unsupported {
 		all = append(all, UnsupportedFormat(f))

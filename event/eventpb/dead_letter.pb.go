@@ -34,8 +34,11 @@ type DeadLetter struct {
 	// What happened, for a person.
 	Detail string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
 	// Blob key of the bytes that could not be developed, if they were stored.
-	RawKey        *string `protobuf:"bytes,6,opt,name=raw_key,json=rawKey,proto3,oneof" json:"raw_key,omitempty"`
-	FailedAtMs    int64   `protobuf:"varint,7,opt,name=failed_at_ms,json=failedAtMs,proto3" json:"failed_at_ms,omitempty"`
+	RawKey     *string `protobuf:"bytes,6,opt,name=raw_key,json=rawKey,proto3,oneof" json:"raw_key,omitempty"`
+	FailedAtMs int64   `protobuf:"varint,7,opt,name=failed_at_ms,json=failedAtMs,proto3" json:"failed_at_ms,omitempty"`
+	// For stage load alone: the fate whose rows ClickHouse refused. With the stamp
+	// and the sender it is all that the row of the upload will hold.
+	Outcome       *Outcome `protobuf:"varint,8,opt,name=outcome,proto3,enum=tintype.event.v1.Outcome,oneof" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -119,11 +122,18 @@ func (x *DeadLetter) GetFailedAtMs() int64 {
 	return 0
 }
 
+func (x *DeadLetter) GetOutcome() Outcome {
+	if x != nil && x.Outcome != nil {
+		return *x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
 var File_event_eventpb_dead_letter_proto protoreflect.FileDescriptor
 
 const file_event_eventpb_dead_letter_proto_rawDesc = "" +
 	"\n" +
-	"\x1fevent/eventpb/dead_letter.proto\x12\x10tintype.event.v1\x1a\x19event/eventpb/stamp.proto\x1a\x1aevent/eventpb/upload.proto\"\xff\x01\n" +
+	"\x1fevent/eventpb/dead_letter.proto\x12\x10tintype.event.v1\x1a\x1devent/eventpb/developed.proto\x1a\x19event/eventpb/stamp.proto\x1a\x1aevent/eventpb/upload.proto\"\xc5\x02\n" +
 	"\n" +
 	"DeadLetter\x12-\n" +
 	"\x05stamp\x18\x01 \x01(\v2\x17.tintype.event.v1.StampR\x05stamp\x120\n" +
@@ -133,9 +143,12 @@ const file_event_eventpb_dead_letter_proto_rawDesc = "" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x1c\n" +
 	"\araw_key\x18\x06 \x01(\tH\x00R\x06rawKey\x88\x01\x01\x12 \n" +
 	"\ffailed_at_ms\x18\a \x01(\x03R\n" +
-	"failedAtMsB\n" +
+	"failedAtMs\x128\n" +
+	"\aoutcome\x18\b \x01(\x0e2\x19.tintype.event.v1.OutcomeH\x01R\aoutcome\x88\x01\x01B\n" +
 	"\n" +
-	"\b_raw_keyB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
+	"\b_raw_keyB\n" +
+	"\n" +
+	"\b_outcomeB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
 
 var (
 	file_event_eventpb_dead_letter_proto_rawDescOnce sync.Once
@@ -154,15 +167,17 @@ var file_event_eventpb_dead_letter_proto_goTypes = []any{
 	(*DeadLetter)(nil), // 0: tintype.event.v1.DeadLetter
 	(*Stamp)(nil),      // 1: tintype.event.v1.Stamp
 	(*Sender)(nil),     // 2: tintype.event.v1.Sender
+	(Outcome)(0),       // 3: tintype.event.v1.Outcome
 }
 var file_event_eventpb_dead_letter_proto_depIdxs = []int32{
 	1, // 0: tintype.event.v1.DeadLetter.stamp:type_name -> tintype.event.v1.Stamp
 	2, // 1: tintype.event.v1.DeadLetter.sender:type_name -> tintype.event.v1.Sender
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 2: tintype.event.v1.DeadLetter.outcome:type_name -> tintype.event.v1.Outcome
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_event_eventpb_dead_letter_proto_init() }
@@ -170,6 +185,7 @@ func file_event_eventpb_dead_letter_proto_init() {
 	if File_event_eventpb_dead_letter_proto != nil {
 		return
 	}
+	file_event_eventpb_developed_proto_init()
 	file_event_eventpb_stamp_proto_init()
 	file_event_eventpb_upload_proto_init()
 	file_event_eventpb_dead_letter_proto_msgTypes[0].OneofWrappers = []any{}
