@@ -22,7 +22,8 @@ type chaosCommand struct {
 	Seed     uint64  `help:"Seed of the plan; the same seed strikes the same way. 0 takes one by chance." placeholder:"S"`
 	Minutes  float64 `help:"How long faults strike." default:"2"`
 	Workers  int     `help:"Worker processes." default:"3"`
-	Rate     float64 `help:"Uploads a second." default:"20"`
+	Rate     float64 `help:"Uploads a second." default:"10"`
+	Uploads  int     `help:"Fail where the log has fewer uploads at the end." placeholder:"N"`
 	Delivery string  `help:"What the workers promise of each upload." enum:"exactly-once,at-least-once,at-most-once" default:"exactly-once"`
 	Compare  bool    `help:"Run the plan under each of the three deliveries, and show them side by side."`
 	Dir      string  `help:"Folder for the data and logs of all processes, which is kept; without it a temporary one, which is kept where the run failed." type:"path"`
@@ -39,15 +40,15 @@ func (chaosCommand) Help() string {
 
 // Run implements the command.
 func (c *chaosCommand) Run(e *env) error {
-	if c.Minutes <= 0 || c.Workers < 1 || c.Rate <= 0 {
-		return &usageError{errors.New("--minutes, --workers and --rate are more than 0")}
+	if c.length() < chaos.MinLength || c.Workers < 1 || c.Rate <= 0 {
+		return &usageError{fmt.Errorf("--minutes is %g or more, --workers and --rate are more than 0", chaos.MinLength.Minutes())}
 	}
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64N(1_000_000) + 1
 	}
-	deliveries := []string{c.Delivery}
+	deliveries := []exactly.Delivery{exactly.Delivery(c.Delivery)}
 	if c.Compare {
-		deliveries = []string{string(exactly.AtMostOnce), string(exactly.AtLeastOnce), string(exactly.ExactlyOnce)}
+		deliveries = []exactly.Delivery{exactly.AtMostOnce, exactly.AtLeastOnce, exactly.ExactlyOnce}
 	}
 	var results []*chaos.Result
 	for _, delivery := range deliveries {
@@ -60,16 +61,33 @@ func (c *chaosCommand) Run(e *env) error {
 	if err := c.print(e.stdout, results); err != nil {
 		return err
 	}
+	if c.Compare && len(chaos.TellApart(results)) > 0 {
+		return errors.New("chaos: the deliveries do not differ under these faults, so they prove nothing")
+	}
 	for _, r := range results {
-		if !r.OK() {
-			return fmt.Errorf("chaos: seed %d broke the promise of %s: tintype chaos --seed %d --minutes %g --delivery %s does it again", r.Seed, r.Delivery, r.Seed, c.Minutes, r.Delivery)
+		if len(c.failures(r)) > 0 {
+			return fmt.Errorf("chaos: failed; the same again: tintype chaos --seed %d --minutes %g --workers %d --rate %g --delivery %s", r.Seed, c.Minutes, c.Workers, c.Rate, r.Delivery)
 		}
 	}
 	return nil
 }
 
+// length is that of the plan.
+func (c *chaosCommand) length() time.Duration {
+	return time.Duration(c.Minutes * float64(time.Minute))
+}
+
+// failures says why a run failed.
+func (c *chaosCommand) failures(r *chaos.Result) []string {
+	failures := r.Failures()
+	if r.Recount.Uploads < c.Uploads {
+		failures = append(failures, fmt.Sprintf("the log has %d uploads, not %d", r.Recount.Uploads, c.Uploads))
+	}
+	return failures
+}
+
 // once runs the plan under one delivery.
-func (c *chaosCommand) once(e *env, delivery string) (result *chaos.Result, err error) {
+func (c *chaosCommand) once(e *env, delivery exactly.Delivery) (result *chaos.Result, err error) {
 	dir := c.Dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "tintype-chaos-"); err != nil {
@@ -77,7 +95,7 @@ func (c *chaosCommand) once(e *env, delivery string) (result *chaos.Result, err 
 		}
 	}
 	if c.Compare {
-		dir = filepath.Join(dir, delivery)
+		dir = filepath.Join(dir, string(delivery))
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, &setupError{err}
@@ -94,10 +112,10 @@ func (c *chaosCommand) once(e *env, delivery string) (result *chaos.Result, err 
 		_, _ = fmt.Fprintf(e.stderr, "%6s  "+format+"\n", append([]any{time.Since(began).Round(time.Second)}, args...)...) // There is nowhere else to say it.
 	}
 	say("chaos: seed %d, %g minutes, %s, logs in %s", c.Seed, c.Minutes, delivery, dir)
-	ctx, cancel := context.WithTimeout(e.ctx, time.Duration(3*c.Minutes*float64(time.Minute))+20*time.Minute)
+	ctx, cancel := context.WithTimeout(e.ctx, 3*c.length()+20*time.Minute)
 	defer cancel()
 	result, err = chaos.Run(ctx, chaos.Options{
-		Seed: c.Seed, Length: time.Duration(c.Minutes * float64(time.Minute)), Workers: c.Workers, Rate: c.Rate, Delivery: delivery, Dir: dir,
+		Seed: c.Seed, Length: c.length(), Workers: c.Workers, Rate: c.Rate, Delivery: delivery, Dir: dir,
 		Binary: binary, Say: say,
 	})
 	if errors.Is(err, chaos.ErrMissing) {
@@ -106,8 +124,11 @@ func (c *chaosCommand) once(e *env, delivery string) (result *chaos.Result, err 
 	if err != nil {
 		return nil, fmt.Errorf("%w (logs in %s)", err, dir)
 	}
-	if c.Dir == "" && result.OK() {
-		return result, os.RemoveAll(dir)
+	if c.Dir != "" || len(c.failures(result)) > 0 {
+		return result, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("chaos: delete the folder of a run: %w", err)
 	}
 	return result, nil
 }
@@ -131,12 +152,14 @@ func (c *chaosCommand) print(w io.Writer, results []*chaos.Result) error {
 		_, _ = fmt.Fprintln(t) // As above.
 	}
 	line("delivery", func(r *chaos.Result) any { return r.Delivery })
+	line("uploads acked", func(r *chaos.Result) any { return r.Acked })
 	line("uploads in the log", func(r *chaos.Result) any { return r.Recount.Uploads })
 	line("fates missing", func(r *chaos.Result) any { return r.Recount.FatesMissing })
 	line("fates twice", func(r *chaos.Result) any { return r.Recount.FatesTwice })
+	line("fates without an upload", func(r *chaos.Result) any { return r.Recount.FatesInvented })
 	line("rows missing", func(r *chaos.Result) any { return r.Recount.RowsMissing })
 	line("rows twice", func(r *chaos.Result) any { return r.Recount.RowsTwice })
-	line("rows invented", func(r *chaos.Result) any { return r.Recount.RowsInvented })
+	line("rows without an upload", func(r *chaos.Result) any { return r.Recount.RowsInvented })
 	line("other differences", func(r *chaos.Result) any { return len(r.Recount.Others) })
 	line("audit", func(r *chaos.Result) any { return map[bool]string{true: "proved", false: "not proved"}[r.AuditOK] })
 	line("kills", func(r *chaos.Result) any { return r.Hits.Kills })
@@ -144,16 +167,24 @@ func (c *chaosCommand) print(w io.Writer, results []*chaos.Result) error {
 	line("  hit an insert in flight", func(r *chaos.Result) any { return r.Hits.InFlight })
 	line("  hit either", func(r *chaos.Result) any { return r.Hits.Either })
 	for _, kind := range chaos.Kinds() {
-		line("fault: "+string(kind), func(r *chaos.Result) any { return r.Faults[kind] })
+		line("fault: "+string(kind), func(r *chaos.Result) any { return fmt.Sprintf("%d of %d", r.Faults[kind], r.Planned[kind]) })
 	}
-	line("faults with nothing to strike", func(r *chaos.Result) any { return r.Missed })
-	line("promise", func(r *chaos.Result) any { return map[bool]string{true: "kept", false: "BROKEN"}[r.OK()] })
+	line("verdict", func(r *chaos.Result) any {
+		return map[bool]string{true: "passed", false: "FAILED"}[len(c.failures(r)) == 0]
+	})
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, r := range results {
-		for _, text := range append(r.Troubles, r.Recount.Others...) {
+		for _, text := range c.failures(r) {
 			if _, err := fmt.Fprintf(w, "%s: %s\n", r.Delivery, text); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Compare {
+		for _, text := range chaos.TellApart(results) {
+			if _, err := fmt.Fprintln(w, text); err != nil {
 				return err
 			}
 		}

@@ -49,6 +49,25 @@ func (p *clickHouseProxy) set(change func(*clickHouseProxy)) {
 	change(p)
 }
 
+// armRows has a function called with the rows of the next insert on their way.
+// disarm takes it back; false where it was called already.
+func (p *clickHouseProxy) armRows(f func()) (disarm func() bool) {
+	p.set(func(p *clickHouseProxy) { p.rows = f })
+	return func() (armed bool) {
+		p.set(func(p *clickHouseProxy) { armed, p.rows = p.rows != nil, nil })
+		return armed
+	}
+}
+
+// armLose has the answer to the next insert dropped, and a function called.
+func (p *clickHouseProxy) armLose(f func()) (disarm func() bool) {
+	p.set(func(p *clickHouseProxy) { p.lose = f })
+	return func() (armed bool) {
+		p.set(func(p *clickHouseProxy) { armed, p.lose = p.lose != nil, nil })
+		return armed
+	}
+}
+
 var insertInto = regexp.MustCompile(`INSERT INTO (?:\w+\.)?(\w+)`)
 
 // netConn is a connection, as a key.

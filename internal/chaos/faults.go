@@ -2,11 +2,10 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
-
-	"github.com/tintype/tintype/internal/kafkatest"
 )
 
 // Hits counts the kills, and what they hit.
@@ -21,13 +20,6 @@ type Hits struct {
 
 // aim is how long a kill waits for something to hit.
 const aim = 3 * time.Second
-
-// brokerAway is how long a killed broker stays away: until its controller knows.
-// A broker that is back before goes on with transactions while its partitions lose
-// their leaders (itself, in its former life), and a partition without a leader
-// counts as deleted there: Kafka 4.3.1 then writes no marker, and the partition has
-// an open transaction for ever.
-const brokerAway = kafkatest.Session + 2*time.Second
 
 // hit notes a kill.
 func (l *lab) hit(open, inFlight bool) {
@@ -79,11 +71,11 @@ func (l *lab) strike(ctx context.Context, f Fault) error {
 	case KillBroker:
 		l.brokerBusy.Lock()
 		defer l.brokerBusy.Unlock()
-		l.hit(l.target(ctx, func() (bool, bool) { return l.kafka.txns.of(""), false }))
+		l.hit(l.target(ctx, func() (bool, bool) { return l.kafka.txns.any(), false }))
 		if err := l.broker.Kill(); err != nil {
 			return err
 		}
-		wait(ctx, brokerAway)
+		wait(ctx, f.For)
 		return l.broker.Restart(context.WithoutCancel(ctx))
 	case KillClickHouse, KillBetweenTables, ClickHouseDown:
 		l.clickHouseBusy.Lock()
@@ -92,7 +84,7 @@ func (l *lab) strike(ctx context.Context, f Fault) error {
 	case SlowNetwork:
 		return l.slowNetwork(ctx, f.For)
 	case Poison, Null, Oversize, Slow:
-		return l.sender().bad(context.WithoutCancel(ctx), f.Kind, l.options.Seed+uint64(f.At))
+		return l.uploads.bad(context.WithoutCancel(ctx), f.Kind, l.options.Seed+uint64(f.At))
 	case Recreate:
 		return nil // The run does it, between two streams.
 	}
@@ -101,14 +93,20 @@ func (l *lab) strike(ctx context.Context, f Fault) error {
 
 // strikeWorker executes a fault of one worker, which nobody else works on.
 func (l *lab) strikeWorker(ctx context.Context, f Fault, w *worker) error {
-	instance := w.instance()
+	instance, err := w.instance()
+	if err != nil {
+		return err
+	}
 	hits := func() (bool, bool) { return l.kafka.txns.of(instance), w.clickHouse.inFlight() }
 	kill := func() error {
-		l.hit(hits())
+		_, inFlight := hits()
 		if err := w.kill(ctx); err != nil {
 			return err
 		}
+		// What it has open now, nobody is there to end.
+		l.hit(l.kafka.txns.of(instance), inFlight)
 		l.kafka.txns.died(instance)
+		wait(ctx, f.For)
 		return w.start()
 	}
 	pause := func() error {
@@ -122,41 +120,40 @@ func (l *lab) strikeWorker(ctx context.Context, f Fault, w *worker) error {
 		return nil
 	}
 	done := make(chan error, 1)
+	var disarm func() bool
 	switch f.Kind {
 	case KillWorker:
 		l.target(ctx, hits)
 		return kill()
-	case KillBeforeCommit:
-		l.kafka.txns.arm(instance, func() bool { done <- kill(); return false })
 	case PauseWorker:
 		return pause()
+	case KillBeforeCommit:
+		l.kafka.txns.arm(instance, func() bool { done <- kill(); return false })
+		disarm = func() bool { return l.kafka.txns.disarm(instance) }
 	case PauseBeforeCommit:
 		l.kafka.txns.arm(instance, func() bool { done <- pause(); return true })
+		disarm = func() bool { return l.kafka.txns.disarm(instance) }
 	case PauseInsideInsert:
-		w.clickHouse.set(func(p *clickHouseProxy) { p.rows = func() { done <- pause() } })
+		disarm = w.clickHouse.armRows(func() { done <- pause() })
 	case LoseAnswer:
-		w.clickHouse.set(func(p *clickHouseProxy) { p.lose = func() { done <- nil } })
+		disarm = w.clickHouse.armLose(func() { done <- nil })
 	default:
 		return fmt.Errorf("chaos: %q strikes no worker", f.Kind)
 	}
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(f.For + 30*time.Second): // The worker has nothing to do.
+	case <-time.After(f.For + time.Minute): // The worker has nothing to do.
 	case <-ctx.Done():
 	}
-	l.kafka.txns.disarm(instance)
-	w.clickHouse.set(func(p *clickHouseProxy) { p.rows, p.lose = nil, nil })
-	select {
-	case err := <-done:
-		return err
-	default:
+	if disarm() {
 		return errMissed
 	}
+	return <-done // It has just begun.
 }
 
 // errMissed says that there was nothing to strike.
-var errMissed = fmt.Errorf("chaos: there was nothing to strike")
+var errMissed = errors.New("chaos: there was nothing to strike")
 
 // joinAndLeave has one more worker for a while.
 func (l *lab) joinAndLeave(ctx context.Context, f Fault) error {
@@ -228,7 +225,7 @@ func (l *lab) killBetweenTables(ctx context.Context) error {
 	select {
 	case err := <-struck:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		return errMissed
 	case <-ctx.Done():
 		return errMissed

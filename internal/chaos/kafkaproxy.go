@@ -18,16 +18,23 @@ type transactions struct {
 	armed map[string]func() (pass bool)
 }
 
-// of reports whether an instance has an open transaction; "" is any.
+// of reports whether an instance has an open transaction.
 func (t *transactions) of(instance string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for id, open := range t.open {
-		if open && (instance == "" || strings.HasSuffix(id, "/"+instance)) {
+	for id := range t.open {
+		if instanceOf(id) == instance {
 			return true
 		}
 	}
 	return false
+}
+
+// any reports whether any instance has one.
+func (t *transactions) any() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.open) > 0
 }
 
 // arm has a function called with the next commit of an instance.
@@ -37,7 +44,7 @@ func (t *transactions) arm(instance string, f func() bool) {
 	t.armed[instance] = f
 }
 
-// disarm takes it back; false when it was called already.
+// disarm takes it back; false where it was called already.
 func (t *transactions) disarm(instance string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,7 +73,7 @@ func (t *transactions) passes(r request) bool {
 	return strike == nil || strike()
 }
 
-// ended notes the answer to the end of a transaction.
+// ended notes the answer to the end of a transaction, or to a new beginning.
 func (t *transactions) ended(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -78,7 +85,7 @@ func (t *transactions) died(instance string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id := range t.open {
-		if strings.HasSuffix(id, "/"+instance) {
+		if instanceOf(id) == instance {
 			delete(t.open, id)
 		}
 	}
@@ -109,7 +116,7 @@ func (p *kafkaProxy) serve(ctx context.Context, client, server net.Conn) {
 			if !p.txns.passes(r) {
 				return
 			}
-			if r.key == endTxnKey {
+			if r.key == endTxnKey || r.key == initProducerIDKey { // Each ends what was open.
 				mu.Lock()
 				ends[r.correlation] = r.transactionalID
 				mu.Unlock()

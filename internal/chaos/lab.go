@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -37,8 +38,10 @@ type lab struct {
 	// brokerBusy and clickHouseBusy are held while a fault works on a server.
 	brokerBusy, clickHouseBusy sync.Mutex
 
+	ledger  *ledger
+	uploads *uploads
+
 	mu       sync.Mutex
-	uploads  *uploads
 	gone     origins // of topics that were created anew
 	hits     Hits
 	troubles []string
@@ -53,6 +56,9 @@ func openLab(ctx context.Context, o Options) (l *lab, err error) {
 			err = errors.Join(err, l.close(context.WithoutCancel(ctx)))
 		}
 	}()
+	if l.ledger, err = openLedger(filepath.Join(l.dir, "ledger.jsonl")); err != nil {
+		return l, err
+	}
 	l.kafka = &kafkaProxy{txns: &transactions{open: map[string]bool{}, armed: map[string]func() bool{}}}
 	if err := l.kafka.listen(ctx, ""); err != nil {
 		return l, fmt.Errorf("chaos: listen for Kafka: %w", err)
@@ -109,7 +115,12 @@ func (l *lab) close(ctx context.Context) error {
 	if l.uploads != nil {
 		l.uploads.client.Close()
 	}
-	l.kafka.close()
+	if l.ledger != nil {
+		errs = append(errs, l.ledger.close())
+	}
+	if l.kafka != nil {
+		l.kafka.close()
+	}
 	for _, w := range l.workers {
 		w.clickHouse.close()
 	}
@@ -144,25 +155,9 @@ func (l *lab) begin(ctx context.Context, merges bool) error {
 			return err
 		}
 	}
-	return l.newUploads(0)
-}
-
-func (l *lab) newUploads(round int) error {
-	u, err := newUploads(l.kafka.addr(), l.topics.Uploads.Name, l.options.Seed, round)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	u, err := newUploads(l.kafka.addr(), l.topics.Uploads.Name, l.options.Seed, l.ledger)
 	l.uploads = u
-	return nil
-}
-
-// sender is the producer of now.
-func (l *lab) sender() *uploads {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.uploads
+	return err
 }
 
 // ErrMissing says that Java or Maven is missing, which the broker needs.
@@ -254,6 +249,17 @@ func (l *lab) awaitDrained(ctx context.Context, patience time.Duration) error {
 	})
 }
 
+// compare compares the log of this round with what was acked.
+func (l *lab) compare(log origins) {
+	l.trouble(l.ledger.missing(l.uploads.round, log)...)
+}
+
+func (l *lab) trouble(texts ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.troubles = append(l.troubles, texts...)
+}
+
 // recreate deletes the topic uploads and makes it anew.
 func (l *lab) recreate(ctx context.Context) error {
 	name := l.topics.Uploads.Name
@@ -261,11 +267,10 @@ func (l *lab) recreate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for at := range log {
-		l.gone[at] = true
-	}
+	l.compare(log)
+	maps.Copy(l.gone, log)
 	deleted := false
-	return l.poll(ctx, time.Minute, "the topic to be created anew", func(ctx context.Context, client *kgo.Client) (bool, error) {
+	err = l.poll(ctx, time.Minute, "the topic to be created anew", func(ctx context.Context, client *kgo.Client) (bool, error) {
 		admin := kadm.NewClient(client)
 		if !deleted {
 			if _, err := admin.DeleteTopic(ctx, name); err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
@@ -284,6 +289,10 @@ func (l *lab) recreate(ctx context.Context) error {
 		}
 		return true, nil
 	})
+	if err != nil {
+		return err
+	}
+	return l.uploads.again(l.kafka.addr())
 }
 
 // partitionCount is that of the deployment.

@@ -1,9 +1,12 @@
 package chaos
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/tintype/tintype/internal/kafkatest"
 )
 
 // A Kind is a fault.
@@ -64,16 +67,16 @@ type Fault struct {
 	Kind Kind
 	// Worker is the index of the worker that it strikes, where it strikes one.
 	Worker int
-	// For is how long it lasts, where it lasts.
+	// For is how long it lasts, or what was killed stays away.
 	For time.Duration
 }
 
-// perKind is how often each fault strikes in a run of some length: 20 times in
-// 80 minutes.
-func perKind(length time.Duration) int { return max(1, int(length/(4*time.Minute))) }
+// PerKind is how often each fault strikes in a run of some length: 20 times in an
+// hour, and once at least.
+func PerKind(length time.Duration) int { return max(1, int(length/(3*time.Minute))) }
 
 // lasting is how long a fault lasts.
-func lasting(kind Kind) time.Duration {
+func lasting(kind Kind, r *rand.Rand) time.Duration {
 	switch kind {
 	case PauseWorker, PauseBeforeCommit, PauseInsideInsert, ClickHouseDown:
 		return 30 * time.Second
@@ -81,27 +84,44 @@ func lasting(kind Kind) time.Duration {
 		return 15 * time.Second
 	case SlowNetwork:
 		return 10 * time.Second
+	case KillWorker, KillBeforeCommit:
+		// At once, or so late that the others have gone on without it.
+		return time.Duration(r.IntN(2)) * 12 * time.Second
+	case KillBroker:
+		// At once, or when its controller has taken it for dead: its partitions
+		// lose their leader after it is back, or before.
+		return time.Duration(r.IntN(2)) * (kafkatest.Session + 2*time.Second)
 	}
 	return 0
 }
 
+// calm is kept before the topic is created anew, so that no fault is under way
+// then, and at the begin and the end of a plan.
+const calm = 2 * time.Second
+
+// MinLength is the shortest plan: its phases have room for the longest fault.
+const MinLength = 90 * time.Second
+
 // Plan is the faults of a run, in order: each kind as often as the others, at
 // random moments, overlapping as it happens. It depends on its arguments alone.
+// The topic is created anew at even intervals, and no fault lasts beyond one.
 func Plan(seed uint64, length time.Duration, workers int) []Fault {
 	r := rand.New(rand.NewPCG(seed, uint64(length)))
+	n := PerKind(length)
+	phase := length / time.Duration(n+1)
 	var plan []Fault
 	for _, kind := range Kinds() {
-		n := perKind(length)
 		for i := range n {
-			f := Fault{Kind: kind, Worker: r.IntN(workers), For: lasting(kind)}
-			room := length - f.For - 5*time.Second
-			f.At = 5*time.Second + time.Duration(r.Int64N(int64(max(room, time.Second))))
-			if kind == Recreate { // Each needs all to be done, so they are far apart.
-				f.At = length * time.Duration(i+1) / time.Duration(n+1)
+			f := Fault{Kind: kind, Worker: r.IntN(workers), For: lasting(kind, r)}
+			if kind == Recreate {
+				f.At = phase * time.Duration(i+1)
+			} else {
+				room := phase - f.For - 2*calm
+				f.At = phase*time.Duration(r.IntN(n+1)) + calm + time.Duration(r.Int64N(int64(room)))
 			}
 			plan = append(plan, f)
 		}
 	}
-	slices.SortStableFunc(plan, func(a, b Fault) int { return int(a.At - b.At) })
+	slices.SortStableFunc(plan, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	return plan
 }

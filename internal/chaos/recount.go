@@ -21,9 +21,6 @@ import (
 // The recount is independent of what it checks: a plain consumer and plain SQL,
 // nothing of the loader, of the audit or of the stages.
 
-// origins are the positions of uploads.
-type origins map[event.Position]bool
-
 // consume calls f with every committed record that a topic holds now.
 func consume(ctx context.Context, brokers, topic string, f func(id uuid.UUID, r *kgo.Record) error) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.FetchMaxPartitionBytes(32<<20))
@@ -90,7 +87,7 @@ func consumePartition(ctx context.Context, reader *kgo.Client, end int64, f func
 func logOf(ctx context.Context, brokers, topic string) (origins, error) {
 	all := origins{}
 	err := consume(ctx, brokers, topic, func(id uuid.UUID, r *kgo.Record) error {
-		all[event.Position{TopicID: id, Partition: r.Partition, Offset: r.Offset}] = true
+		all[event.Position{TopicID: id, Partition: r.Partition, Offset: r.Offset}] = string(r.Key)
 		return nil
 	})
 	return all, err
@@ -100,8 +97,9 @@ func logOf(ctx context.Context, brokers, topic string) (origins, error) {
 type Recount struct {
 	Uploads int `json:"uploads"`
 	// Of the topic developed.
-	FatesMissing int `json:"fates_missing"`
-	FatesTwice   int `json:"fates_twice"`
+	FatesMissing  int `json:"fates_missing"`
+	FatesTwice    int `json:"fates_twice"`
+	FatesInvented int `json:"fates_invented"`
 	// Of the table uploads.
 	RowsMissing  int `json:"rows_missing"`
 	RowsTwice    int `json:"rows_twice"`
@@ -109,11 +107,6 @@ type Recount struct {
 	// Others are differences in the tables of the stages, in renditions and in
 	// rollups, named.
 	Others []string `json:"others"`
-}
-
-// exact reports whether nothing is missing, twice, or differs.
-func (r *Recount) exact() bool {
-	return r.FatesMissing+r.FatesTwice+r.RowsMissing+r.RowsTwice+r.RowsInvented+len(r.Others) == 0
 }
 
 // recount compares the log's origins with fates, rows and tables.
@@ -131,6 +124,11 @@ func recount(ctx context.Context, brokers, clickHouse string, topics event.Topic
 			r.FatesTwice += n - 1
 		}
 	}
+	for at, all := range fates {
+		if _, there := log[at]; !there {
+			r.FatesInvented += len(all)
+		}
+	}
 	if err := r.tables(ctx, brokers, groups, fates); err != nil {
 		return nil, err
 	}
@@ -140,16 +138,29 @@ func recount(ctx context.Context, brokers, clickHouse string, topics event.Topic
 // groups names the consumer groups.
 type groups struct{ extract, transform, load string }
 
+// A fate is one record of the topic developed.
+type fate struct {
+	*eventpb.Developed
+	// The record's own place.
+	partition int32
+	offset    int64
+}
+
+// content names the bytes and the renditions that a fate tells of.
+func (f fate) content() string {
+	return hex.EncodeToString(f.GetFacts().GetSha256()) + " " + f.GetSpec()
+}
+
 // fatesOf reads all fates by their origins.
-func fatesOf(ctx context.Context, brokers, topic string) (map[event.Position][]*eventpb.Developed, error) {
-	fates := map[event.Position][]*eventpb.Developed{}
+func fatesOf(ctx context.Context, brokers, topic string) (map[event.Position][]fate, error) {
+	fates := map[event.Position][]fate{}
 	err := consume(ctx, brokers, topic, func(_ uuid.UUID, r *kgo.Record) error {
 		d := new(eventpb.Developed)
 		if err := proto.Unmarshal(r.Value, d); err != nil {
 			return err
 		}
 		origin := event.PositionOf(d.GetStamp().GetOrigin())
-		fates[origin] = append(fates[origin], d)
+		fates[origin] = append(fates[origin], fate{d, r.Partition, r.Offset})
 		return nil
 	})
 	return fates, err
@@ -169,27 +180,14 @@ func last(ctx context.Context, brokers, topic string) (map[string][]byte, error)
 	return values, err
 }
 
+// differ notes a difference.
+func (r *Recount) differ(format string, args ...any) {
+	r.Others = append(r.Others, fmt.Sprintf(format, args...))
+}
+
 // tables compares the tables of transform and extract with what the fates say.
-func (r *Recount) tables(ctx context.Context, brokers string, groups groups, fates map[event.Position][]*eventpb.Developed) error {
-	differ := func(format string, args ...any) { r.Others = append(r.Others, fmt.Sprintf(format, args...)) }
-	type first struct {
-		origin event.Position
-		times  int
-	}
-	originals, ids := map[string]first{}, map[string]bool{}
-	for origin, all := range fates {
-		for _, d := range all {
-			switch d.Outcome {
-			case eventpb.Outcome_OUTCOME_ORIGINAL:
-				key := hex.EncodeToString(d.GetFacts().GetSha256()) + " " + d.GetSpec()
-				originals[key] = first{origin, originals[key].times + 1}
-				ids[d.GetSender().GetUploadId()] = true
-			case eventpb.Outcome_OUTCOME_DUPLICATE, eventpb.Outcome_OUTCOME_REPEAT:
-				ids[d.GetSender().GetUploadId()] = true
-			default: // The dead may have died before their upload id was looked at.
-			}
-		}
-	}
+func (r *Recount) tables(ctx context.Context, brokers string, groups groups, fates map[event.Position][]fate) error {
+	originals, ids := r.firsts(fates)
 	sightings, err := last(ctx, brokers, groups.transform+"-table")
 	if err != nil {
 		return err
@@ -202,13 +200,16 @@ func (r *Recount) tables(ctx context.Context, brokers string, groups groups, fat
 		}
 		for spec, sighting := range state.BySpec {
 			entries++
-			if got, want := event.PositionOf(sighting.Origin), originals[sha+" "+spec]; got != want.origin || want.times != 1 {
-				differ("table of transform: %s: first sighting %s, the fates say %s, %d times", sha, got, want.origin, want.times)
+			original, known := originals[sha+" "+spec]
+			if !known {
+				r.differ("table of transform: %s has a first sighting, which no fate tells", sha)
+			} else if got, want := event.PositionOf(sighting.Origin), event.PositionOf(original.GetStamp().GetOrigin()); got != want {
+				r.differ("table of transform: %s was first seen at %s, its fate says %s", sha, got, want)
 			}
 		}
 	}
 	if entries != len(originals) {
-		differ("table of transform: %d first sightings, the fates have %d", entries, len(originals))
+		r.differ("table of transform: %d first sightings, the fates have %d", entries, len(originals))
 	}
 	seen, err := last(ctx, brokers, groups.extract+"-table")
 	if err != nil {
@@ -216,14 +217,52 @@ func (r *Recount) tables(ctx context.Context, brokers string, groups groups, fat
 	}
 	for id := range ids {
 		if seen[id] == nil {
-			differ("table of extract: upload id %q is not there", id)
+			r.differ("table of extract: upload id %q is not there", id)
 		}
 	}
 	return nil
 }
 
+// firsts finds the one original of each content, which all duplicates come after
+// and refer to, and the upload ids that are taken.
+func (r *Recount) firsts(fates map[event.Position][]fate) (originals map[string]fate, ids map[string]bool) {
+	originals, ids = map[string]fate{}, map[string]bool{}
+	for _, all := range fates {
+		for _, f := range all {
+			switch f.Outcome {
+			case eventpb.Outcome_OUTCOME_ORIGINAL:
+				ids[f.GetSender().GetUploadId()] = true
+				if other, there := originals[f.content()]; there {
+					r.differ("%s has two originals, upload %q and upload %q", f.content(), other.GetSender().GetUploadId(), f.GetSender().GetUploadId())
+				}
+				originals[f.content()] = f
+			case eventpb.Outcome_OUTCOME_DUPLICATE, eventpb.Outcome_OUTCOME_REPEAT:
+				ids[f.GetSender().GetUploadId()] = true
+			default: // The dead may have died before their upload id was looked at.
+			}
+		}
+	}
+	for _, all := range fates {
+		for _, f := range all {
+			if f.Outcome != eventpb.Outcome_OUTCOME_DUPLICATE {
+				continue
+			}
+			id := f.GetSender().GetUploadId()
+			switch original, there := originals[f.content()]; {
+			case !there:
+				r.differ("upload %q is a duplicate of %q, which has no original", id, f.content())
+			case original.GetSender().GetUploadId() != f.GetDuplicateOf():
+				r.differ("upload %q is a duplicate of %q, the original is %q", id, f.GetDuplicateOf(), original.GetSender().GetUploadId())
+			case original.partition != f.partition || original.offset > f.offset:
+				r.differ("upload %q is a duplicate, and comes before its original %q", id, original.GetSender().GetUploadId())
+			}
+		}
+	}
+	return originals, ids
+}
+
 // rows compares the tables of ClickHouse, without FINAL.
-func (r *Recount) rows(ctx context.Context, address string, log origins, fates map[event.Position][]*eventpb.Developed) (err error) {
+func (r *Recount) rows(ctx context.Context, address string, log origins, fates map[event.Position][]fate) (err error) {
 	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{address}})
 	if err != nil {
 		return fmt.Errorf("chaos: connect to ClickHouse: %w", err)
@@ -233,7 +272,7 @@ func (r *Recount) rows(ctx context.Context, address string, log origins, fates m
 	if err != nil {
 		return err
 	}
-	rows, err := counts(ctx, conn, "SELECT src_topic_id, src_partition, src_offset, toString(outcome) FROM uploads")
+	rows, err := counts(ctx, conn, "SELECT src_topic_id, src_partition, src_offset, concat(toString(outcome), ' ', upload_id, ' ', ifNull(sha256, ''), ' ', ifNull(duplicate_of, '')) FROM uploads")
 	if err != nil {
 		return err
 	}
@@ -249,25 +288,26 @@ func (r *Recount) rows(ctx context.Context, address string, log origins, fates m
 		if len(fates[at]) != 1 || len(outcomes) != 1 {
 			continue
 		}
-		fate := fates[at][0]
-		if want := event.OutcomeName(fate.Outcome); outcomes[0] != want {
-			r.Others = append(r.Others, fmt.Sprintf("row of %s is %s, its fate is %s", at, outcomes[0], want))
+		f := fates[at][0]
+		want := fmt.Sprintf("%s %s %s %s", event.OutcomeName(f.Outcome), f.GetSender().GetUploadId(), hex.EncodeToString(f.GetFacts().GetSha256()), f.GetDuplicateOf())
+		if outcomes[0] != want {
+			r.differ("row of %s is %q, its fate is %q", at, outcomes[0], want)
 		}
-		var want []string
-		if fate.Outcome == eventpb.Outcome_OUTCOME_ORIGINAL {
-			for _, rendition := range fate.Renditions {
-				want = append(want, rendition.Name)
+		var names []string
+		if f.Outcome == eventpb.Outcome_OUTCOME_ORIGINAL {
+			for _, rendition := range f.Renditions {
+				names = append(names, rendition.Name)
 			}
 		}
 		got := renditions[at]
 		slices.Sort(got)
-		slices.Sort(want)
-		if !slices.Equal(got, want) {
-			r.Others = append(r.Others, fmt.Sprintf("renditions of %s are %v, its fate has %v", at, got, want))
+		slices.Sort(names)
+		if !slices.Equal(got, names) {
+			r.differ("renditions of %s are %v, its fate has %v", at, got, names)
 		}
 	}
 	for at := range rows {
-		if !log[at] {
+		if _, there := log[at]; !there {
 			r.RowsInvented++
 		}
 	}
@@ -281,7 +321,7 @@ func (r *Recount) rows(ctx context.Context, address string, log origins, fates m
 			}
 		}
 		if sums[0] != sums[1] {
-			r.Others = append(r.Others, "the projection by_minute of "+table+" differs from its rows")
+			r.differ("the projection by_minute of %s differs from its rows", table)
 		}
 	}
 	return nil

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"github.com/tintype/tintype/exactly"
 )
 
 // Options say what a run does.
@@ -19,46 +21,15 @@ type Options struct {
 	Length  time.Duration // of the plan; the healing afterwards comes on top
 	Workers int
 	Rate    float64 // uploads a second
-	// Delivery is what the workers promise: exactly-once, at-least-once, at-most-once.
-	Delivery string
+	// Delivery is what the workers promise.
+	Delivery exactly.Delivery
 	// Dir holds the data and logs of all processes.
 	Dir string
-	// Binary and Chserver are the programs.
+	// Binary is tintype itself, Chserver the engine's server; "" is the one beside
+	// this program.
 	Binary, Chserver string
 	// Say tells a person what happens.
 	Say func(format string, args ...any)
-}
-
-// A Result is how a run ended.
-type Result struct {
-	Seed     uint64       `json:"seed"`
-	Delivery string       `json:"delivery"`
-	Faults   map[Kind]int `json:"faults"`
-	Missed   int          `json:"faults_missed"`
-	Hits     Hits         `json:"hits"`
-	Acked    int          `json:"acked"`
-	Unknown  int          `json:"unknown"`
-	Recount  *Recount     `json:"recount"`
-	// Audit is what tintype audit said, AuditOK its exit code.
-	Audit   json.RawMessage `json:"audit,omitempty"`
-	AuditOK bool            `json:"audit_ok"`
-	// Troubles are what should not have happened: processes that ended by
-	// themselves, faults that could not be executed.
-	Troubles []string `json:"troubles"`
-}
-
-// OK reports whether the run kept the promise of its delivery.
-func (r *Result) OK() bool {
-	if len(r.Troubles) > 0 || 2*r.Hits.Either < r.Hits.Kills {
-		return false
-	}
-	switch r.Delivery {
-	case "at-least-once":
-		return r.Recount.FatesMissing == 0 && r.Recount.RowsMissing == 0
-	case "at-most-once":
-		return r.Recount.FatesTwice == 0 && r.Recount.RowsTwice == 0
-	}
-	return r.Recount.exact() && r.AuditOK
 }
 
 // mergesFrom is from which length on merges run: a long run has more parts than
@@ -70,6 +41,9 @@ const drainPatience = 5 * time.Minute
 
 // Run executes a plan, heals everything, and recounts.
 func Run(ctx context.Context, o Options) (r *Result, err error) {
+	if o.Length < MinLength {
+		return nil, fmt.Errorf("chaos: a plan of %v is shorter than %v", o.Length, MinLength)
+	}
 	l, err := openLab(ctx, o)
 	if err != nil {
 		return nil, err
@@ -78,8 +52,12 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 	if err := l.begin(ctx, o.Length >= mergesFrom); err != nil {
 		return nil, err
 	}
-	r = &Result{Seed: o.Seed, Delivery: o.Delivery, Faults: map[Kind]int{}, Troubles: []string{}}
-	if err := l.execute(ctx, Plan(o.Seed, o.Length, o.Workers), r); err != nil {
+	plan := Plan(o.Seed, o.Length, o.Workers)
+	r = &Result{Seed: o.Seed, Delivery: o.Delivery, Planned: map[Kind]int{}, Faults: map[Kind]int{}, Troubles: []string{}}
+	for _, f := range plan {
+		r.Planned[f.Kind]++
+	}
+	if err := l.execute(ctx, plan, r); err != nil {
 		return nil, err
 	}
 	o.Say("calm: waiting until the stages have read all")
@@ -87,116 +65,27 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		l.troubles = append(l.troubles, err.Error())
+		l.trouble(err.Error())
 	}
-	for _, w := range l.workers {
-		l.troubles = append(l.troubles, w.surprises...)
-	}
-	r.Troubles, r.Hits = append(r.Troubles, l.troubles...), l.hits
-	r.Acked, r.Unknown = l.sender().acked+r.Acked, l.sender().unknown+r.Unknown
+	o.Say("recount")
 	log, err := logOf(ctx, l.kafka.addr(), l.topics.Uploads.Name)
 	if err != nil {
 		return nil, err
 	}
-	for at := range l.gone {
-		log[at] = true
-	}
+	l.compare(log)
+	maps.Copy(log, l.gone)
 	if r.Recount, err = recount(ctx, l.kafka.addr(), l.clickHouse.Native(), l.topics, l.groups, log); err != nil {
 		return nil, err
 	}
-	if r.Acked > len(log) {
-		r.Troubles = append(r.Troubles, fmt.Sprintf("%d uploads were acked, the log has %d", r.Acked, len(log)))
+	if err := l.audit(ctx, r); err != nil {
+		return nil, err
 	}
-	return r, l.audit(ctx, r)
-}
-
-// execute sends uploads and executes the plan, whose clock stands still while a
-// topic is created anew.
-func (l *lab) execute(ctx context.Context, plan []Fault, r *Result) error {
-	var (
-		running     sync.WaitGroup
-		mu          sync.Mutex
-		began       = time.Now()
-		round       int
-		streamEnd   context.CancelFunc
-		streamEnded chan error
-	)
-	stream := func() {
-		streaming, cancel := context.WithCancel(ctx)
-		ended, u := make(chan error, 1), l.sender()
-		go func() { ended <- u.stream(streaming, l.options.Rate) }()
-		streamEnd, streamEnded = cancel, ended
+	for _, w := range l.workers {
+		l.trouble(w.surprised()...)
 	}
-	calm := func() error { // All that was sent is acked, and no fault is under way.
-		streamEnd()
-		if err := <-streamEnded; err != nil {
-			return err
-		}
-		running.Wait()
-		flushing, cancel := context.WithTimeout(ctx, drainPatience)
-		defer cancel()
-		return l.sender().flush(flushing)
-	}
-	defer func() { streamEnd() }()
-	stream()
-	for _, f := range plan {
-		wait(ctx, time.Until(began.Add(f.At)))
-		if ctx.Err() != nil {
-			streamEnd()
-			running.Wait()
-			return ctx.Err()
-		}
-		if f.Kind == Recreate {
-			paused := time.Now()
-			l.options.Say("%6s  %s: waiting until all is done", f.At.Round(time.Second), f.Kind)
-			if err := calm(); err != nil {
-				return err
-			}
-			if err := l.awaitDrained(ctx, drainPatience); err != nil {
-				r.Troubles = append(r.Troubles, fmt.Sprintf("%s: %v", f.Kind, err))
-				return nil //nolint:nilerr // The rest of the plan has no sense; the recount has.
-			}
-			if err := l.recreate(ctx); err != nil {
-				return err
-			}
-			r.Acked, r.Unknown = r.Acked+l.sender().acked, r.Unknown+l.sender().unknown
-			l.sender().client.Close()
-			round++
-			if err := l.newUploads(round); err != nil {
-				return err
-			}
-			r.Faults[f.Kind]++
-			stream()
-			began = began.Add(time.Since(paused))
-			l.options.Say("        %s: done in %v", f.Kind, time.Since(paused).Round(time.Second))
-			continue
-		}
-		running.Go(func() {
-			l.options.Say("%6s  %s%s", f.At.Round(time.Second), f.Kind, l.victim(f))
-			err := l.strike(ctx, f)
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case errors.Is(err, errMissed):
-				r.Missed++
-			case err != nil && ctx.Err() == nil:
-				r.Troubles = append(r.Troubles, fmt.Sprintf("%s: %v", f.Kind, err))
-			default:
-				r.Faults[f.Kind]++
-			}
-		})
-	}
-	return calm()
-}
-
-// victim names the worker of a fault that strikes one.
-func (l *lab) victim(f Fault) string {
-	switch f.Kind {
-	case KillWorker, KillBeforeCommit, PauseWorker, PauseBeforeCommit, PauseInsideInsert, LoseAnswer:
-		return ", " + l.workers[f.Worker].name
-	default:
-		return ""
-	}
+	r.Troubles, r.Hits = append(r.Troubles, l.troubles...), l.hits
+	r.Acked, r.Unknown = l.ledger.count()
+	return r, nil
 }
 
 // audit runs tintype audit, as a user does.
@@ -212,7 +101,7 @@ func (l *lab) audit(ctx context.Context, r *Result) error {
 	if json.Valid(out.Bytes()) {
 		r.Audit = json.RawMessage(out.Bytes())
 	} else {
-		r.Troubles = append(r.Troubles, "tintype audit: "+message.String())
+		l.trouble("tintype audit: " + message.String())
 	}
 	file := filepath.Join(l.dir, "audit.json")
 	if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {

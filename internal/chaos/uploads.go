@@ -18,7 +18,7 @@ import (
 	"github.com/tintype/tintype/event/eventpb"
 )
 
-// uploads produces uploads of all kinds, and keeps which were acked.
+// uploads produces uploads of all kinds into the topic of one round.
 type uploads struct {
 	client    *kgo.Client
 	topic     string
@@ -27,37 +27,58 @@ type uploads struct {
 	random    *rand.Rand
 	photo     int // index of the next photo
 	ids       []string
-
-	mu      sync.Mutex
-	acked   int
-	unknown int // produced without a definite answer
-	pending sync.WaitGroup
+	round     int
+	ledger    *ledger
+	pending   sync.WaitGroup
 }
 
-// newUploads connects a producer.
-func newUploads(brokers, topic string, seed uint64, round int) (*uploads, error) {
+// newUploads makes the producer of the first round.
+func newUploads(brokers, topic string, seed uint64, ledger *ledger) (*uploads, error) {
+	client, err := newProducer(brokers)
+	if err != nil {
+		return nil, err
+	}
+	return &uploads{
+		client: client, topic: topic, ledger: ledger, codec: event.NewCodecs().Upload, random: rand.New(rand.NewPCG(seed, 1)),
+		generator: synthetic.New(synthetic.Options{Seed: seed, Small: true}),
+	}, nil
+}
+
+func newProducer(brokers string) (*kgo.Client, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.ProducerBatchMaxBytes(event.MaxUploadRecordBytes),
 		kgo.RecordDeliveryTimeout(2*time.Minute), kgo.MaxBufferedRecords(2000))
 	if err != nil {
 		return nil, fmt.Errorf("chaos: connect the producer: %w", err)
 	}
-	return &uploads{
-		client: client, topic: topic, codec: event.NewCodecs().Upload, random: rand.New(rand.NewPCG(seed, uint64(round))),
-		generator: synthetic.New(synthetic.Options{Seed: seed, Small: true}), photo: round * 1_000_000,
-	}, nil
+	return client, nil
 }
 
-// next is one upload of the mixture: mostly new photos (some of which the
-// generator shows twice), upload ids that were sent before, records without key.
+// again goes on in a topic that was created anew, with a client that never knew
+// the former one. Photos and upload ids of the former one come again.
+func (u *uploads) again(brokers string) (err error) {
+	u.client.Close()
+	u.round++
+	u.client, err = newProducer(brokers)
+	return err
+}
+
+// next is one upload of the mixture: new photos (some of which the generator
+// shows twice), photos that were sent before under a new upload id, upload ids
+// that were sent before, and records without a key.
 func (u *uploads) next() (*kgo.Record, error) {
-	p := u.generator.Photo(u.photo)
+	index := u.photo
 	id := fmt.Sprintf("u%09d", u.photo)
 	u.photo++
-	if len(u.ids) > 0 && u.random.IntN(10) == 0 {
-		id = u.ids[u.random.IntN(len(u.ids))]
-	} else {
-		u.ids = append(u.ids, id)
+	if index > 0 {
+		switch u.random.IntN(10) {
+		case 0:
+			id = u.ids[u.random.IntN(len(u.ids))]
+		case 1:
+			index = u.random.IntN(index)
+		}
 	}
+	u.ids = append(u.ids, id)
+	p := u.generator.Photo(index)
 	r, err := u.record(id, p.Name, p.Data)
 	if err == nil && u.random.IntN(10) == 0 {
 		r.Key = nil
@@ -75,19 +96,17 @@ func (u *uploads) record(id, name string, data []byte) (*kgo.Record, error) {
 	return &kgo.Record{Topic: u.topic, Key: []byte(id), Value: value}, nil
 }
 
-// send produces a record; its answer is counted when it comes.
+// send produces a record; its answer goes into the ledger when it comes.
 func (u *uploads) send(ctx context.Context, r *kgo.Record) {
 	r.Topic = u.topic
 	u.pending.Add(1)
-	u.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+	u.client.Produce(ctx, r, func(r *kgo.Record, err error) {
 		defer u.pending.Done()
-		u.mu.Lock()
-		defer u.mu.Unlock()
 		if err != nil {
-			u.unknown++
+			u.ledger.unanswered()
 			return
 		}
-		u.acked++
+		u.ledger.acked(entry{Round: u.round, Key: string(r.Key), Partition: r.Partition, Offset: r.Offset})
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 // The requests of Kafka's protocol that open and end transactions.
 const (
 	produceKey         = 0
+	initProducerIDKey  = 22
 	endTxnKey          = 26
 	txnOffsetCommitKey = 28
 )
@@ -41,7 +42,7 @@ type request struct {
 }
 
 // flexible is from which version on a request has compact strings.
-var flexible = map[int16]int16{produceKey: 9, endTxnKey: 3, txnOffsetCommitKey: 3}
+var flexible = map[int16]int16{produceKey: 9, initProducerIDKey: 2, endTxnKey: 3, txnOffsetCommitKey: 3}
 
 // parseRequest reads a request's header, and the transactional id that the
 // requests of a transaction begin with.

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tintype/tintype/event"
 )
 
 // A worker is one `tintype run` with a state folder and a way to ClickHouse of
@@ -85,13 +87,20 @@ func (w *worker) lastLine() string {
 	return lines[len(lines)-1]
 }
 
-// instance is the worker's instance id, once it has one.
-func (w *worker) instance() string {
-	id, err := os.ReadFile(filepath.Join(w.dir, "state", "instance"))
+// instance is the worker's instance id: its transactional ids end with it.
+func (w *worker) instance() (string, error) {
+	id, err := os.ReadFile(filepath.Join(w.dir, "state", event.DefaultDeployment, "instance"))
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("chaos: read the instance id of %s: %w", w.name, err)
 	}
-	return strings.TrimSpace(string(id))
+	return strings.TrimSpace(string(id)), nil
+}
+
+// surprised returns the ends that nobody asked for.
+func (w *worker) surprised() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.surprises
 }
 
 // signal sends a signal to the process; ending says that it is to end by it.
@@ -165,7 +174,7 @@ func (l *lab) newWorker(ctx context.Context, i int) (*worker, error) {
 	w.clickHouse.run(ctx, w.clickHouse.serve)
 	w.args = []string{
 		"run", "--kafka", l.kafka.addr(), "--clickhouse", w.clickHouse.addr(), "--blobs", "file://" + filepath.ToSlash(filepath.Join(l.dir, "blobs")),
-		"--state-dir", filepath.Join(w.dir, "state"), "--http-listen", "127.0.0.1:0", "--sizes", sizes, "--delivery", l.options.Delivery, "--log-level", "info",
+		"--state-dir", filepath.Join(w.dir, "state"), "--http-listen", "127.0.0.1:0", "--sizes", sizes, "--delivery", string(l.options.Delivery), "--log-level", "info",
 	}
 	return w, nil
 }
