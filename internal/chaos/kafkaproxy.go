@@ -18,6 +18,10 @@ type transactions struct {
 	armed map[string]func() (pass bool)
 }
 
+func newTransactions() *transactions {
+	return &transactions{open: map[string]bool{}, armed: map[string]func() bool{}}
+}
+
 // of reports whether an instance has an open transaction.
 func (t *transactions) of(instance string) bool {
 	t.mu.Lock()

@@ -59,7 +59,7 @@ func openLab(ctx context.Context, o Options) (l *lab, err error) {
 	if l.ledger, err = openLedger(filepath.Join(l.dir, "ledger.jsonl")); err != nil {
 		return l, err
 	}
-	l.kafka = &kafkaProxy{txns: &transactions{open: map[string]bool{}, armed: map[string]func() bool{}}}
+	l.kafka = &kafkaProxy{txns: newTransactions()}
 	if err := l.kafka.listen(ctx, ""); err != nil {
 		return l, fmt.Errorf("chaos: listen for Kafka: %w", err)
 	}
