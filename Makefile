@@ -6,6 +6,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 BUILD       := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
 TOOL        := $(GO) tool -modfile=tools.mod
 PHOTOS      ?=
+SEED        ?= 1
 ARGS        ?=
 
 # A linter's cache that checkouts share has the paths of another one, which the
@@ -38,6 +39,14 @@ test-race: ## Pass the tests of what runs concurrently under the race detector
 .PHONY: test-kafka
 test-kafka: ## Pass the end-to-end tests and those of exactly on a real Apache Kafka
 	TINTYPE_REQUIRE_ENGINE=1 TINTYPE_REQUIRE_KAFKA=1 $(GO) run ./internal/kafkatest/cmd/kafka-run -- $(GO) test -count=1 -shuffle=on -timeout 15m ./exactly/... ./internal/e2e/...
+
+.PHONY: chaos
+chaos: build ## Break real processes for an hour by SEED, each fault 20 times, and recount
+	bin/tintype chaos --seed $(SEED) --minutes 60 --rate 8 --uploads 20000 $(ARGS)
+
+.PHONY: chaos-seed
+chaos-seed: build ## Break real processes by the first seed that once failed, in minutes
+	read -r seed minutes why < internal/chaos/testdata/seeds.txt; bin/tintype chaos --seed $$seed --minutes $$minutes $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure the throughput of the whole pipeline and of the bare loop
