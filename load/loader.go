@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +24,10 @@ const DefaultLease = 4 * time.Second
 
 // Config says how a loader works.
 type Config struct {
-	// Group begins the query ids of its inserts.
+	// Group begins the query ids of its inserts, and names the owners.
 	Group string
+	// Instance names this process to people.
+	Instance string
 	// Lease bounds an insert, by the server's clock; 0: [DefaultLease].
 	Lease time.Duration
 	// Observe, when set, hears of every insert that succeeded.
@@ -38,7 +42,7 @@ type Partition struct {
 }
 
 // A Loader gathers rows and inserts them. Developed and DeadLetter may be called
-// concurrently; Assigned and Flush only while nothing else is.
+// concurrently; the others only while nothing else is.
 //
 // ClickHouse may hold rows whose offsets are not committed; the opposite never
 // holds. Which records have their rows is asked of ClickHouse itself, by
@@ -51,15 +55,18 @@ type Loader struct {
 	nonce string
 
 	mu          sync.Mutex
-	uploads     table[uploadRow]
-	renditions  table[renditionRow]
-	deadLetters table[deadLetterRow]
-	// doubt is when the last insert was begun of which nobody knows whether it
+	owner       ownership
+	uploads     table
+	renditions  table
+	deadLetters table
+	refused     map[Partition]*refused
+	// doubt is the end of the lease of an insert of which nobody knows whether it
 	// will happen.
 	doubt time.Time
 	// stale is set by a flush that failed: what the tables hold is unknown until
 	// Assigned has asked.
 	stale bool
+	pace  pace
 }
 
 // NewLoader makes a loader on a connection, which stays the caller's.
@@ -72,57 +79,109 @@ func NewLoader(conn driver.Conn, config Config) *Loader {
 	if config.Observe == nil {
 		config.Observe = func(string, int, time.Duration) {}
 	}
+	process := uuid.New()
 	return &Loader{
-		conn: conn, config: config, nonce: uuid.NewString(),
-		uploads: newTable[uploadRow]("uploads"), renditions: newTable[renditionRow]("renditions"), deadLetters: newTable[deadLetterRow]("dead_letters"),
+		conn: conn, config: config, nonce: process.String(), owner: ownership{conn: conn, config: config, process: process},
+		uploads: newTable("uploads"), renditions: newTable("renditions"), deadLetters: newTable("dead_letters"), refused: map[Partition]*refused{},
 	}
 }
 
-// Assigned drops what is pending and reads, for each table, up to which offset
-// of the held partitions it has its rows. It belongs after every assignment and
-// every abort. Where an insert has had no definite answer it waits out the
-// insert's lease first: after that the server refuses it.
+// Assigned drops what is pending, makes this process the owner of the held
+// partitions and reads, for each table, up to which offset of them it has its
+// rows. It belongs after every assignment and every abort. Where an insert of
+// another owner, or one of its own without an answer, may still land, it waits for
+// that first: at most a lease and the time of an insert.
 func (l *Loader) Assigned(ctx context.Context, held []Partition) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.doubt.IsZero() {
-		wait := time.Until(l.doubt.Add(l.config.Lease))
-		l.config.Log.Info("waiting out the lease of an insert without an answer", slog.Duration("wait", wait))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	l.keepRefused(held)
+	if err := l.settleDoubt(ctx); err != nil {
+		return err
 	}
-	for _, t := range []interface {
-		resume(context.Context, driver.Conn, []Partition) error
-	}{&l.uploads, &l.renditions, &l.deadLetters} {
+	if err := l.owner.acquire(ctx, held); err != nil {
+		return err
+	}
+	for _, t := range []*table{&l.uploads, &l.renditions, &l.deadLetters} {
 		if err := t.resume(ctx, l.conn, held); err != nil {
 			return err
 		}
 	}
-	l.doubt, l.stale = time.Time{}, false
+	l.stale = false
 	return nil
 }
 
-// Developed adds the rows of a fate that was read at a position.
-func (l *Loader) Developed(at event.Position, d *eventpb.Developed) {
+// settleDoubt waits until an insert without an answer has landed or never will.
+func (l *Loader) settleDoubt(ctx context.Context) error {
+	if l.doubt.IsZero() {
+		return nil
+	}
+	at, err := now(ctx, l.conn)
+	if err != nil {
+		return err
+	}
+	if wait := l.doubt.Sub(at); wait >= 0 && wait <= l.config.Lease {
+		l.config.Log.Info("waiting out the lease of an insert without an answer", slog.Duration("wait", wait))
+		if err := sleep(ctx, wait+time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if err := l.owner.awaitInserts(ctx); err != nil {
+		return err
+	}
+	l.doubt = time.Time{}
+	return nil
+}
+
+// Revoked tells the next owner of partitions, in ClickHouse, that it need not wait.
+// An insert whose end is not known speaks for itself: then nothing is told. It
+// belongs to where partitions are given up, after the last flush.
+func (l *Loader) Revoked(ctx context.Context, partitions []Partition) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.doubt.IsZero() {
+		return nil
+	}
+	return l.owner.release(ctx, partitions)
+}
+
+// Close gives up all partitions.
+func (l *Loader) Close(ctx context.Context) error {
+	l.mu.Lock()
+	held := slices.Collect(maps.Keys(l.owner.generations))
+	l.mu.Unlock()
+	return l.Revoked(ctx, held)
+}
+
+// Developed adds the rows of a fate that was read at a position. A refusal says
+// that ClickHouse does not take them: then the upload needs a dead letter, which
+// carries its fate.
+func (l *Loader) Developed(at event.Position, d *eventpb.Developed) *event.Refusal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if refusal := l.refusal(at); refusal != nil {
+		return refusal
+	}
 	if l.uploads.wants(at) {
 		l.uploads.rows = append(l.uploads.rows, uploadRowOf(at, d))
 	}
 	if d.Outcome == eventpb.Outcome_OUTCOME_ORIGINAL && l.renditions.wants(at) {
-		l.renditions.rows = append(l.renditions.rows, renditionRowsOf(at, d)...)
+		for _, r := range renditionRowsOf(at, d) {
+			l.renditions.rows = append(l.renditions.rows, r)
+		}
 	}
+	return nil
 }
 
-// DeadLetter adds the row of a dead letter that was read at a position.
+// DeadLetter adds the row of a dead letter that was read at a position; for one of
+// the loader's own also the row of the upload, which keeps its fate.
 func (l *Loader) DeadLetter(at event.Position, d *eventpb.DeadLetter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.deadLetters.wants(at) {
 		l.deadLetters.rows = append(l.deadLetters.rows, deadLetterRowOf(at, d))
+	}
+	if d.GetOutcome() != eventpb.Outcome_OUTCOME_UNSPECIFIED && l.uploads.wants(at) {
+		l.uploads.rows = append(l.uploads.rows, refusedRowOf(at, d))
 	}
 }
 
@@ -130,46 +189,81 @@ func (l *Loader) DeadLetter(at event.Position, d *eventpb.DeadLetter) {
 func (l *Loader) Pending() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.pending()
+}
+
+func (l *Loader) pending() int {
 	return len(l.uploads.rows) + len(l.renditions.rows) + len(l.deadLetters.rows)
 }
 
 // Flush inserts what is pending: one block a table. After an error nobody knows
-// which tables have their rows; Assigned finds out.
+// which tables have their rows; Assigned finds out. See [IsPermanent] for the
+// errors that retrying does not heal.
 func (l *Loader) Flush(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.uploads.rows)+len(l.renditions.rows)+len(l.deadLetters.rows) == 0 {
+	if l.pending() == 0 {
 		return nil
 	}
 	if l.stale {
 		return errors.New("load: flush: the flush before it failed, Assigned must come first")
 	}
-	began := time.Now()
-	ctx, cancel := leaseContext(ctx, l.config.Lease)
-	defer cancel()
-	err := l.flush(ctx)
-	l.stale = err != nil
-	var refused *clickhouse.Exception
-	if err != nil && !errors.As(err, &refused) {
-		l.doubt = began
-	}
-	return err
-}
-
-func (l *Loader) flush(ctx context.Context) error {
-	var now time.Time
-	if err := l.conn.QueryRow(ctx, "SELECT now64(3, 'UTC')").Scan(&now); err != nil {
-		return fmt.Errorf("load: ask the server's clock: %w", err)
-	}
-	by := lease{LoadedAt: now, LoadLease: now.Add(l.config.Lease)}
-	if err := flush(ctx, l, &l.renditions, by, func(r *renditionRow) { r.lease = by }); err != nil {
-		return err
-	}
-	if err := flush(ctx, l, &l.deadLetters, by, func(r *deadLetterRow) { r.lease = by }); err != nil {
+	l.stale = true
+	if err := l.pace.await(ctx); err != nil {
 		return err
 	}
 	// The fate comes last: who sees it finds its renditions and its reason.
-	return flush(ctx, l, &l.uploads, by, func(r *uploadRow) { r.lease = by })
+	for _, t := range []*table{&l.renditions, &l.deadLetters, &l.uploads} {
+		if err := l.flush(ctx, t); err != nil {
+			if IsOverload(err) {
+				l.config.Log.Warn("ClickHouse is overloaded, inserts slow down", slog.String("table", t.name), slog.Duration("pause", l.pace.slower()), slog.String("reason", reasonOf(err)))
+			}
+			return err
+		}
+	}
+	l.pace.faster()
+	l.stale = false
+	return nil
+}
+
+// flush inserts the pending rows of one table. A block that is refused is taken
+// apart.
+func (l *Loader) flush(ctx context.Context, t *table) error {
+	if len(t.rows) == 0 {
+		return nil
+	}
+	err := l.insert(ctx, t, t.rows)
+	if isRefusal(err) {
+		return l.sift(ctx, t)
+	}
+	t.rows = nil
+	return err
+}
+
+// insert inserts rows of one table as one block.
+func (l *Loader) insert(ctx context.Context, t *table, rows []row) error {
+	by, err := l.owner.hold(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		r.grant(by)
+	}
+	began := time.Now()
+	ctx, cancel := leaseContext(ctx, l.config.Lease)
+	defer cancel()
+	// The server gives up before the lease ends, so that the check at the end of
+	// the lease is the last word, not the usual one.
+	sent, err := t.insert(l.insertContext(ctx, l.nonce+" "+ranges(t.name, rows)), l.conn, rows)
+	if err != nil {
+		if sent && !isDefinite(err) {
+			l.doubt = by.LoadLease
+		}
+		return fmt.Errorf("load: insert %d rows into %s under a lease until %s: %w", len(rows), t.name, by.LoadLease.Format(time.TimeOnly), err)
+	}
+	l.config.Observe(t.name, len(rows), time.Since(began))
+	t.landed(rows)
+	return nil
 }
 
 // leaseContext ends with the lease and carries no deadline: clickhouse-go makes
@@ -191,24 +285,4 @@ func (l *Loader) insertContext(ctx context.Context, token string) context.Contex
 			"insert_deduplication_token": token,
 			"max_execution_time":         int(max(l.config.Lease/time.Second-1, 1)),
 		}))
-}
-
-// flush inserts the pending rows of one table.
-func flush[R located](ctx context.Context, l *Loader, t *table[R], by lease, stamp func(*R)) error {
-	if len(t.rows) == 0 {
-		return nil
-	}
-	for _, row := range t.rows {
-		stamp(row)
-	}
-	began := time.Now()
-	// The server gives up before the lease ends, so that the check at the end of
-	// the lease is the last word, not the usual one.
-	ctx = l.insertContext(ctx, l.nonce+" "+t.ranges())
-	if err := t.insert(ctx, l.conn); err != nil {
-		return fmt.Errorf("load: insert %d rows into %s under a lease until %s: %w", len(t.rows), t.name, by.LoadLease.Format(time.TimeOnly), err)
-	}
-	l.config.Observe(t.name, len(t.rows), time.Since(began))
-	t.landed()
-	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tintype/tintype/event/eventpb"
 )
 
-// Each row type has the columns of its table that come of the record; what a
-// flush adds is in lease.
+// Each row type has the columns of its table that come of the record; what an
+// insert adds is in lease.
 
 // positions are the columns that every table has.
 type positions struct {
@@ -21,17 +21,30 @@ type positions struct {
 	LoadTopicID   uuid.UUID `ch:"load_topic_id"`
 	LoadPartition int32     `ch:"load_partition"`
 	LoadOffset    int64     `ch:"load_offset"`
+	// letter: the record is a dead letter; small: the row has been made smaller.
+	letter, small bool
 }
 
-func (p positions) loadPosition() (Partition, int64) {
+func (p *positions) ofLetter() bool { return p.letter }
+
+// shrinks reports, once, whether the row is one to be made smaller.
+func (p *positions) shrinks() bool {
+	once := p.letter && !p.small
+	p.small = true
+	return once
+}
+
+func (p *positions) loadPosition() (Partition, int64) {
 	return Partition{TopicID: p.LoadTopicID, Partition: p.LoadPartition}, p.LoadOffset
 }
 
-// lease is what a flush adds to its rows, by the server's clock.
+// lease is what an insert adds to its rows, by the server's clock.
 type lease struct {
 	LoadedAt  time.Time `ch:"loaded_at"`
 	LoadLease time.Time `ch:"load_lease"`
 }
+
+func (l *lease) grant(by lease) { *l = by }
 
 type uploadRow struct {
 	positions
@@ -125,6 +138,38 @@ func uploadRowOf(at event.Position, d *eventpb.Developed) *uploadRow {
 	return row
 }
 
+// refusedRowOf is the row of a fate whose own row was refused: identity, outcome
+// and times, off the dead letter that tells of it.
+func refusedRowOf(at event.Position, d *eventpb.DeadLetter) *uploadRow {
+	row := uploadRowOf(at, &eventpb.Developed{
+		Stamp: d.Stamp, Outcome: d.GetOutcome(),
+		Sender: &eventpb.Sender{UploadId: d.GetSender().GetUploadId(), UploadedAtMs: d.GetSender().UploadedAtMs, RedriveOf: d.GetSender().GetRedriveOf()},
+	})
+	row.letter = true
+	return row
+}
+
+// shrink leaves out the sender's own claims.
+func (r *uploadRow) shrink() bool {
+	if !r.shrinks() {
+		return false
+	}
+	r.UploadedAt, r.RedriveOf = nil, nil
+	return true
+}
+
+// shrink is for dead letters.
+func (r *renditionRow) shrink() bool { return false }
+
+// shrink leaves out what was written for people.
+func (r *deadLetterRow) shrink() bool {
+	if !r.shrinks() {
+		return false
+	}
+	r.Detail, r.Raw = "", nil
+	return true
+}
+
 // facts fills what the photo told; zero is unknown where zero cannot be.
 func (r *uploadRow) facts(f *eventpb.Facts) {
 	if len(f.Sha256) > 0 {
@@ -170,10 +215,12 @@ func renditionRowsOf(at event.Position, d *eventpb.Developed) []*renditionRow {
 }
 
 func deadLetterRowOf(at event.Position, d *eventpb.DeadLetter) *deadLetterRow {
-	return &deadLetterRow{
+	row := &deadLetterRow{
 		positions: positionsOf(at, d.Stamp), UploadID: d.GetSender().GetUploadId(), Stage: d.Stage, Reason: d.Reason, Detail: d.Detail,
-		Raw: d.RawKey, EventTime: stampTime(d.Stamp.GetEventTimeMs()), FailedAt: time.UnixMilli(d.FailedAtMs).UTC(),
+		Raw: d.RawKey, EventTime: stampTime(d.Stamp.GetEventTimeMs()), FailedAt: *stampTime(d.FailedAtMs),
 	}
+	row.letter = true
+	return row
 }
 
 // The range of DateTime64(3): a claimed time outside of it is shown as its end,

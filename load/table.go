@@ -13,48 +13,50 @@ import (
 	"github.com/tintype/tintype/event"
 )
 
-// A located row tells where the record that it was made of lies.
-type located interface {
+// A row is one row of a table. All types embed positions and lease.
+type row interface {
+	// loadPosition is where the record lies that the row was made of.
 	loadPosition() (Partition, int64)
+	// grant gives the row a lease.
+	grant(by lease)
+	// ofLetter reports whether that record is a dead letter: a row of one cannot
+	// become another.
+	ofLetter() bool
+	// shrink makes a dead letter's row smaller; false where it is small already.
+	shrink() bool
 }
 
 // A table gathers rows of one table, and knows its watermark.
-type table[R located] struct {
+type table struct {
 	name string
-	rows []*R
-	// watermark is the greatest load_offset that the table holds, by partition.
-	// It is the table's own: one flush writes several tables, and a kill may
-	// fall between them.
+	// rows are in the order of their records, within each partition.
+	rows []row
+	// watermark is the greatest load_offset that the table holds, by partition:
+	// each record up to there has its rows in the table, belongs to others, or
+	// became a dead letter. It is the table's own: one flush writes several
+	// tables, and a kill may fall between them.
 	watermark map[Partition]int64
 }
 
-func newTable[R located](name string) table[R] {
-	return table[R]{name: name, watermark: map[Partition]int64{}}
+func newTable(name string) table {
+	return table{name: name, watermark: map[Partition]int64{}}
 }
 
 // wants reports whether the table lacks the rows of the record at a position.
-func (t *table[R]) wants(at event.Position) bool {
+func (t *table) wants(at event.Position) bool {
 	last, ok := t.watermark[Partition{TopicID: at.TopicID, Partition: at.Partition}]
 	return !ok || at.Offset > last
 }
 
 // resume drops the pending rows and reads the watermark of the held partitions.
-func (t *table[R]) resume(ctx context.Context, conn driver.Conn, held []Partition) error {
+func (t *table) resume(ctx context.Context, conn driver.Conn, held []Partition) error {
 	t.rows, t.watermark = nil, make(map[Partition]int64, len(held))
 	if len(held) == 0 {
 		return nil
 	}
-	var where strings.Builder
-	args := make([]any, 0, 2*len(held))
-	for i, p := range held {
-		if i > 0 {
-			where.WriteString(", ")
-		}
-		where.WriteString("(?, ?)")
-		args = append(args, p.TopicID, p.Partition)
-	}
+	where, args := among(held)
 	rows, err := conn.Query(ctx, "SELECT load_topic_id, load_partition, max(load_offset) FROM "+t.name+
-		" WHERE (load_topic_id, load_partition) IN ("+where.String()+") GROUP BY load_topic_id, load_partition", args...)
+		" WHERE "+where+" GROUP BY load_topic_id, load_partition", args...)
 	if err != nil {
 		return fmt.Errorf("load: read the watermark of %s: %w", t.name, err)
 	}
@@ -73,52 +75,69 @@ func (t *table[R]) resume(ctx context.Context, conn driver.Conn, held []Partitio
 	return nil
 }
 
-// ranges names the table and the offsets of the pending rows, by partition.
-func (t *table[R]) ranges() string {
-	type span struct{ first, last int64 }
-	spans := map[Partition]span{}
-	for _, row := range t.rows {
-		p, offset := (*row).loadPosition()
-		s, ok := spans[p]
-		if !ok {
-			s = span{offset, offset}
+// among is a condition on the partitions that a row was loaded from.
+func among(held []Partition) (where string, args []any) {
+	var b strings.Builder
+	b.WriteString("(load_topic_id, load_partition) IN (")
+	for i, p := range held {
+		if i > 0 {
+			b.WriteString(", ")
 		}
-		spans[p] = span{min(s.first, offset), max(s.last, offset)}
+		b.WriteString("(?, ?)")
+		args = append(args, p.TopicID, p.Partition)
 	}
-	texts := make([]string, 0, len(spans)+1)
-	for p, s := range spans {
-		texts = append(texts, fmt.Sprintf("%s/%d/%d-%d", p.TopicID, p.Partition, s.first, s.last))
-	}
-	slices.Sort(texts)
-	return t.name + " " + strings.Join(texts, " ")
+	b.WriteString(")")
+	return b.String(), args
 }
 
-// landed advances the watermark over the pending rows, which the table holds now.
-func (t *table[R]) landed() {
-	for _, row := range t.rows {
-		p, offset := (*row).loadPosition()
+// ranges names a table with how many rows of which offsets, by partition.
+func ranges(name string, rows []row) string {
+	type span struct {
+		first, last int64
+		n           int
+	}
+	spans := map[Partition]span{}
+	for _, row := range rows {
+		p, offset := row.loadPosition()
+		s, ok := spans[p]
+		if !ok {
+			s = span{offset, offset, 0}
+		}
+		spans[p] = span{min(s.first, offset), max(s.last, offset), s.n + 1}
+	}
+	texts := make([]string, 0, len(spans))
+	for p, s := range spans {
+		texts = append(texts, fmt.Sprintf("%s/%d/%d-%d×%d", p.TopicID, p.Partition, s.first, s.last, s.n))
+	}
+	slices.Sort(texts)
+	return name + " " + strings.Join(texts, " ")
+}
+
+// landed advances the watermark over rows which the table holds now.
+func (t *table) landed(rows []row) {
+	for _, row := range rows {
+		p, offset := row.loadPosition()
 		if last, ok := t.watermark[p]; !ok || offset > last {
 			t.watermark[p] = offset
 		}
 	}
-	t.rows = nil
 }
 
-// insert sends all pending rows as one block.
-func (t *table[R]) insert(ctx context.Context, conn driver.Conn) (err error) {
+// insert sends rows as one block. sent says that the server may have it.
+func (t *table) insert(ctx context.Context, conn driver.Conn, rows []row) (sent bool, err error) {
 	batch, err := conn.PrepareBatch(ctx, "INSERT INTO "+t.name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() {
 		if !batch.IsSent() {
 			err = errors.Join(err, batch.Abort())
 		}
 	}()
-	for _, row := range t.rows {
+	for _, row := range rows {
 		if err := batch.AppendStruct(row); err != nil {
-			return err
+			return false, &rowError{err}
 		}
 	}
-	return batch.Send()
+	return true, batch.Send()
 }

@@ -60,6 +60,9 @@ func (r *Runner) Run(ctx context.Context, partitions int) error {
 		}
 		group.Go(func() error {
 			s := newStage(base)
+			if c, ok := s.(closing); ok {
+				defer c.close()
+			}
 			if err := exactly.Run(ctx, r.exactlyConfig(name, s), s.graph()); err != nil {
 				return fmt.Errorf("topologies: stage %s: %w", name, err)
 			}

@@ -25,6 +25,11 @@ type preparing interface {
 	prepare(in exactly.Input) *exactly.Task
 }
 
+// A closing stage has something to give up when it ends.
+type closing interface {
+	close()
+}
+
 // stageBase is what the stages share.
 type stageBase struct {
 	Config

@@ -24,7 +24,10 @@ func (t *topicIDs) assign(claims []exactly.Claim) {
 	t.byName.Store(&ids)
 }
 
+// of is the id of a topic.
+func (t *topicIDs) of(topic string) uuid.UUID { return (*t.byName.Load())[topic] }
+
 // position is where the record of a callback stands.
 func (t *topicIDs) position(ctx goka.Context) event.Position {
-	return event.Position{TopicID: (*t.byName.Load())[string(ctx.Topic())], Partition: ctx.Partition(), Offset: ctx.Offset()}
+	return event.Position{TopicID: t.of(string(ctx.Topic())), Partition: ctx.Partition(), Offset: ctx.Offset()}
 }
