@@ -175,8 +175,13 @@ func (c *chaosCommand) print(w io.Writer, results []*chaos.Result) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	const most = 20
 	for _, r := range results {
-		for _, text := range c.failures(r) {
+		failures := c.failures(r)
+		if more := len(failures) - most; more > 0 {
+			failures = append(failures[:most], fmt.Sprintf("and %d more: -o json shows all", more))
+		}
+		for _, text := range failures {
 			if _, err := fmt.Fprintf(w, "%s: %s\n", r.Delivery, text); err != nil {
 				return err
 			}

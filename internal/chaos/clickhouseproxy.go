@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"regexp"
@@ -17,6 +16,7 @@ const (
 	asked                // The statement went to the server.
 	expected             // The server has said which columns it wants.
 	sent                 // The rows went to the server.
+	answered             // The server has answered.
 )
 
 // clickHouseProxy stands between one worker and ClickHouse.
@@ -25,14 +25,17 @@ type clickHouseProxy struct {
 
 	state sync.Mutex
 	// flights are the connections with an insert under way.
-	flights map[netConn]bool
+	flights map[net.Conn]bool
+	// torn counts the inserts whose connection ended before their answer.
+	torn int
 	// rows is called once, with the rows of an insert on their way, which it
 	// holds until it returns.
 	rows func()
-	// landed is called once, when an insert into a table was answered; then the
-	// answer passes.
+	// landed is called when an insert into a table has happened; then the answer
+	// passes.
 	landed func(table string)
-	// lose drops the answer to the next insert, and the connection.
+	// lose is called once, when an insert has happened, and the connection ends
+	// without the answer.
 	lose func()
 }
 
@@ -41,6 +44,25 @@ func (p *clickHouseProxy) inFlight() bool {
 	p.state.Lock()
 	defer p.state.Unlock()
 	return len(p.flights) > 0
+}
+
+// ends waits, for a moment, until no insert is under way, and returns how many
+// ended without an answer so far.
+func (p *clickHouseProxy) ends(ctx context.Context) int {
+	const moment = time.Second
+	deadline := time.Now().Add(moment)
+	for p.inFlight() && time.Now().Before(deadline) {
+		wait(ctx, time.Millisecond)
+	}
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.torn
+}
+
+func (p *clickHouseProxy) tornSoFar() int {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.torn
 }
 
 func (p *clickHouseProxy) set(change func(*clickHouseProxy)) {
@@ -70,22 +92,22 @@ func (p *clickHouseProxy) armLose(f func()) (disarm func() bool) {
 
 var insertInto = regexp.MustCompile(`INSERT INTO (?:\w+\.)?(\w+)`)
 
-// netConn is a connection, as a key.
-type netConn = net.Conn
-
-// answerTime is how long an answer that is to be lost is waited for: until then
-// the insert has happened.
-const answerTime = 500 * time.Millisecond
+// An insert's answer ends with the end of the stream, or is an exception.
+const (
+	exceptionPacket   = 2
+	endOfStreamPacket = 5
+)
 
 // serve passes a connection's bytes and follows its inserts. clickhouse-go uses
-// a connection for one statement at a time.
+// a connection for one statement at a time, and chserver answers at once.
 func (p *clickHouseProxy) serve(ctx context.Context, client, server net.Conn) {
-	var (
-		mu    sync.Mutex
-		at    insertState
-		table string
-	)
-	defer p.set(func(p *clickHouseProxy) { delete(p.flights, client) })
+	f := &insertion{proxy: p, client: client}
+	defer p.set(func(p *clickHouseProxy) {
+		if p.flights[client] {
+			p.torn++
+		}
+		delete(p.flights, client)
+	})
 	both(client, server, func() {
 		buffer := make([]byte, 1<<20)
 		for {
@@ -94,21 +116,9 @@ func (p *clickHouseProxy) serve(ctx context.Context, client, server net.Conn) {
 				return
 			}
 			p.delayed(ctx)
-			mu.Lock()
-			if match := insertInto.FindSubmatch(buffer[:n]); match != nil && !bytes.Contains(buffer[:n], []byte("SELECT")) {
-				at, table = asked, string(match[1])
-				p.set(func(p *clickHouseProxy) { p.flights[client] = true })
-			} else if at == expected {
-				at = sent
-				var strike func()
-				p.set(func(p *clickHouseProxy) { strike, p.rows = p.rows, nil })
-				if strike != nil {
-					mu.Unlock()
-					strike()
-					mu.Lock()
-				}
+			if strike := f.asks(buffer[:n]); strike != nil {
+				strike()
 			}
-			mu.Unlock()
 			if _, err := server.Write(buffer[:n]); err != nil {
 				return
 			}
@@ -120,38 +130,73 @@ func (p *clickHouseProxy) serve(ctx context.Context, client, server net.Conn) {
 			if err != nil {
 				return
 			}
-			mu.Lock()
-			state, into := at, table
-			switch at {
-			case asked:
-				at = expected
-			case sent:
-				at = idle
+			if !f.answers(buffer[:n]) {
+				return
 			}
-			mu.Unlock()
-			if state == sent {
-				var landed func(string)
-				var lose func()
-				p.set(func(p *clickHouseProxy) {
-					landed, lose = p.landed, p.lose
-					p.lose = nil
-				})
-				if lose != nil {
-					select {
-					case <-ctx.Done():
-					case <-time.After(answerTime):
-					}
-					lose()
-					return
-				}
-				if landed != nil {
-					landed(into)
-				}
-				p.set(func(p *clickHouseProxy) { delete(p.flights, client) })
-			}
-			if _, err := client.Write(buffer[:n]); err != nil {
+			_, err = client.Write(buffer[:n])
+			if f.done(); err != nil {
 				return
 			}
 		}
 	})
+}
+
+// insertion follows the insert of one connection.
+type insertion struct {
+	proxy  *clickHouseProxy
+	client net.Conn
+
+	mu    sync.Mutex
+	at    insertState
+	table string
+}
+
+// asks notes what the client sends, and returns what is to be called with it.
+func (f *insertion) asks(data []byte) (strike func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if match := insertInto.FindSubmatch(data); match != nil {
+		f.at, f.table = asked, string(match[1])
+		f.proxy.set(func(p *clickHouseProxy) { p.flights[f.client] = true })
+	} else if f.at == expected {
+		f.at = sent
+		f.proxy.set(func(p *clickHouseProxy) { strike, p.rows = p.rows, nil })
+	}
+	return strike
+}
+
+// answers notes what the server sends, and reports whether it may pass.
+func (f *insertion) answers(data []byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	refused, ended := data[0] == exceptionPacket, data[len(data)-1] == endOfStreamPacket
+	switch {
+	case refused && f.at != idle:
+		f.at = answered
+	case f.at == asked:
+		f.at = expected
+	case f.at == sent && ended:
+		f.at = answered
+		var landed func(string)
+		var lose func()
+		f.proxy.set(func(p *clickHouseProxy) { landed, lose, p.lose = p.landed, p.lose, nil })
+		if lose != nil {
+			lose()
+			return false
+		}
+		if landed != nil {
+			landed(f.table)
+		}
+	}
+	return true
+}
+
+// done notes that what the server sent has passed.
+func (f *insertion) done() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.at == answered {
+		f.at = idle
+		f.proxy.set(func(p *clickHouseProxy) { delete(p.flights, f.client) })
+	}
 }

@@ -40,6 +40,9 @@ func (l *lab) execute(ctx context.Context, plan []Fault, r *Result) error {
 				r.Troubles = append(r.Troubles, fmt.Sprintf("%s: %v", f.Kind, err))
 				return nil //nolint:nilerr // The rest of the plan has no sense; the recount has.
 			}
+			if err := l.merged.merge(ctx, l.clickHouse.Native()); err != nil {
+				return err
+			}
 			if err := l.recreate(ctx); err != nil {
 				return err
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -99,12 +101,12 @@ func (l *lab) strikeWorker(ctx context.Context, f Fault, w *worker) error {
 	}
 	hits := func() (bool, bool) { return l.kafka.txns.of(instance), w.clickHouse.inFlight() }
 	kill := func() error {
-		_, inFlight := hits()
+		torn := w.clickHouse.tornSoFar()
 		if err := w.kill(ctx); err != nil {
 			return err
 		}
 		// What it has open now, nobody is there to end.
-		l.hit(l.kafka.txns.of(instance), inFlight)
+		l.hit(l.kafka.txns.of(instance), w.clickHouse.ends(ctx) > torn)
 		l.kafka.txns.died(instance)
 		wait(ctx, f.For)
 		return w.start()
@@ -169,18 +171,17 @@ func (l *lab) joinAndLeave(ctx context.Context, f Fault) error {
 
 // strikeClickHouse executes a fault of ClickHouse, which nobody else works on.
 func (l *lab) strikeClickHouse(ctx context.Context, f Fault) error {
-	inFlight := func() (bool, bool) {
-		for _, w := range l.workers {
-			if w.clickHouse.inFlight() {
-				return false, true
-			}
-		}
-		return false, false
-	}
 	switch f.Kind {
 	case KillClickHouse:
-		l.hit(l.target(ctx, inFlight))
-		return l.clickHouse.Kill() // It is started again at once.
+		l.target(ctx, func() (bool, bool) {
+			return false, slices.ContainsFunc(l.workers, func(w *worker) bool { return w.clickHouse.inFlight() })
+		})
+		before := l.torn((*clickHouseProxy).tornSoFar)
+		if err := l.clickHouse.Kill(); err != nil { // It is started again at once.
+			return err
+		}
+		l.hit(false, l.torn(func(p *clickHouseProxy) int { return p.ends(ctx) }) > before)
+		return nil
 	case KillBetweenTables:
 		return l.killBetweenTables(ctx)
 	default:
@@ -192,33 +193,31 @@ func (l *lab) strikeClickHouse(ctx context.Context, f Fault) error {
 	}
 }
 
+// torn sums up the inserts that ended without an answer.
+func (l *lab) torn(of func(*clickHouseProxy) int) int {
+	sum := 0
+	for _, w := range l.workers {
+		sum += of(w.clickHouse)
+	}
+	return sum
+}
+
 // killBetweenTables kills ClickHouse once it has answered an insert into
 // renditions, which the same flush's insert into uploads follows.
 func (l *lab) killBetweenTables(ctx context.Context) error {
 	struck := make(chan error, 1)
-	landed := func(table string) {
-		if table != "renditions" {
-			return
-		}
-		select {
-		case struck <- l.clickHouse.Kill():
-			l.hit(false, true)
-		default:
-		}
-	}
+	var once sync.Once
 	all := func(f func(string)) {
 		for _, w := range l.workers {
 			w.clickHouse.set(func(p *clickHouseProxy) { p.landed = f })
 		}
 	}
-	var once bool
 	all(func(table string) {
-		l.mu.Lock()
-		first := !once && table == "renditions"
-		once = once || first
-		l.mu.Unlock()
-		if first {
-			landed(table)
+		if table == "renditions" {
+			once.Do(func() {
+				l.hit(false, true) // Half a flush is there, the other half is not.
+				struck <- l.clickHouse.Kill()
+			})
 		}
 	})
 	defer all(nil)

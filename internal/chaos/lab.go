@@ -43,6 +43,7 @@ type lab struct {
 
 	mu       sync.Mutex
 	gone     origins // of topics that were created anew
+	merged   merged
 	hits     Hits
 	troubles []string
 }
@@ -136,19 +137,16 @@ func (l *lab) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// begin starts the workers; the first makes the topics and the tables. In a
-// short run merges are held back: they would hide what is there twice.
-func (l *lab) begin(ctx context.Context, merges bool) error {
+// begin starts the workers; the first makes the topics and the tables.
+func (l *lab) begin(ctx context.Context) error {
 	if err := l.workers[0].start(); err != nil {
 		return err
 	}
 	if err := l.awaitReady(ctx); err != nil {
 		return err
 	}
-	if !merges {
-		if err := l.holdMerges(ctx); err != nil {
-			return err
-		}
+	if err := holdMerges(ctx, l.clickHouse.Native()); err != nil {
+		return err
 	}
 	for _, w := range l.workers[1:l.options.Workers] {
 		if err := w.start(); err != nil {
@@ -207,22 +205,6 @@ func (l *lab) poll(ctx context.Context, patience time.Duration, what string, ok 
 		case <-tick.C:
 		}
 	}
-}
-
-// holdMerges keeps ClickHouse from merging the parts of the tables.
-func (l *lab) holdMerges(ctx context.Context) (err error) {
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{l.clickHouse.Native()}})
-	if err != nil {
-		return fmt.Errorf("chaos: connect to ClickHouse: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	for _, table := range []string{"uploads", "renditions", "dead_letters"} {
-		statement := "ALTER TABLE " + table + " MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1, parts_to_throw_insert = 100000, parts_to_delay_insert = 100000"
-		if err := conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("chaos: %s: %w", statement, err)
-		}
-	}
-	return nil
 }
 
 // awaitDrained waits until the stages have read all that there is. A stage that

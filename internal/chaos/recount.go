@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -129,22 +128,30 @@ func recount(ctx context.Context, brokers, clickHouse string, topics event.Topic
 			r.FatesInvented += len(all)
 		}
 	}
+	if err := r.sightings(ctx, brokers, topics.Photos.Name, fates); err != nil {
+		return nil, err
+	}
 	if err := r.tables(ctx, brokers, groups, fates); err != nil {
 		return nil, err
 	}
 	return r, r.rows(ctx, clickHouse, log, fates)
 }
 
+// add adds what was there twice before the tables were merged.
+func (r *Recount) add(m merged) {
+	r.RowsTwice += int(m.uploads)
+	for table, n := range map[string]uint64{"renditions": m.renditions, "dead_letters": m.deadLetters} {
+		if n > 0 {
+			r.differ("%s: %d rows were there twice before a merge", table, n)
+		}
+	}
+}
+
 // groups names the consumer groups.
 type groups struct{ extract, transform, load string }
 
 // A fate is one record of the topic developed.
-type fate struct {
-	*eventpb.Developed
-	// The record's own place.
-	partition int32
-	offset    int64
-}
+type fate struct{ *eventpb.Developed }
 
 // content names the bytes and the renditions that a fate tells of.
 func (f fate) content() string {
@@ -160,7 +167,7 @@ func fatesOf(ctx context.Context, brokers, topic string) (map[event.Position][]f
 			return err
 		}
 		origin := event.PositionOf(d.GetStamp().GetOrigin())
-		fates[origin] = append(fates[origin], fate{d, r.Partition, r.Offset})
+		fates[origin] = append(fates[origin], fate{d})
 		return nil
 	})
 	return fates, err
@@ -178,6 +185,44 @@ func last(ctx context.Context, brokers, topic string) (map[string][]byte, error)
 		return nil
 	})
 	return values, err
+}
+
+// sightings compares the log of photos with the fates: of each content the first
+// photo that lived is the original, and each later one its duplicate.
+func (r *Recount) sightings(ctx context.Context, brokers, topic string, fates map[event.Position][]fate) error {
+	seen, photos := map[string]bool{}, map[event.Position]int{}
+	err := consume(ctx, brokers, topic, func(_ uuid.UUID, record *kgo.Record) error {
+		photo := new(eventpb.Photo)
+		if err := proto.Unmarshal(record.Value, photo); err != nil {
+			return err
+		}
+		origin := event.PositionOf(photo.GetStamp().GetOrigin())
+		photos[origin]++
+		if len(fates[origin]) != 1 || fates[origin][0].Outcome == eventpb.Outcome_OUTCOME_DEAD {
+			return nil // Counted elsewhere, or no sighting.
+		}
+		f := fates[origin][0]
+		want := eventpb.Outcome_OUTCOME_DUPLICATE
+		if !seen[f.content()] {
+			want = eventpb.Outcome_OUTCOME_ORIGINAL
+		}
+		seen[f.content()] = true
+		if f.Outcome != want {
+			r.differ("the photo at %s is %s, by the log of photos %s", origin, event.OutcomeName(f.Outcome), event.OutcomeName(want))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for origin, all := range fates {
+		for _, f := range all {
+			if sighting := f.Outcome == eventpb.Outcome_OUTCOME_ORIGINAL || f.Outcome == eventpb.Outcome_OUTCOME_DUPLICATE; sighting && photos[origin] != 1 {
+				r.differ("the upload at %s has %d photos", origin, photos[origin])
+			}
+		}
+	}
+	return nil
 }
 
 // differ notes a difference.
@@ -223,8 +268,8 @@ func (r *Recount) tables(ctx context.Context, brokers string, groups groups, fat
 	return nil
 }
 
-// firsts finds the one original of each content, which all duplicates come after
-// and refer to, and the upload ids that are taken.
+// firsts finds the one original of each content, which all duplicates refer to, and
+// the upload ids that are taken.
 func (r *Recount) firsts(fates map[event.Position][]fate) (originals map[string]fate, ids map[string]bool) {
 	originals, ids = map[string]fate{}, map[string]bool{}
 	for _, all := range fates {
@@ -253,8 +298,6 @@ func (r *Recount) firsts(fates map[event.Position][]fate) (originals map[string]
 				r.differ("upload %q is a duplicate of %q, which has no original", id, f.content())
 			case original.GetSender().GetUploadId() != f.GetDuplicateOf():
 				r.differ("upload %q is a duplicate of %q, the original is %q", id, f.GetDuplicateOf(), original.GetSender().GetUploadId())
-			case original.partition != f.partition || original.offset > f.offset:
-				r.differ("upload %q is a duplicate, and comes before its original %q", id, original.GetSender().GetUploadId())
 			}
 		}
 	}
@@ -262,12 +305,17 @@ func (r *Recount) firsts(fates map[event.Position][]fate) (originals map[string]
 }
 
 // rows compares the tables of ClickHouse, without FINAL.
-func (r *Recount) rows(ctx context.Context, address string, log origins, fates map[event.Position][]fate) (err error) {
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{address}})
-	if err != nil {
-		return fmt.Errorf("chaos: connect to ClickHouse: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
+func (r *Recount) rows(ctx context.Context, address string, log origins, fates map[event.Position][]fate) error {
+	return onClickHouse(address, func(conn driver.Conn) error {
+		if err := r.each(ctx, conn, log, fates); err != nil {
+			return err
+		}
+		return r.projections(ctx, conn)
+	})
+}
+
+// each compares each row with its fate.
+func (r *Recount) each(ctx context.Context, conn driver.Conn, log origins, fates map[event.Position][]fate) error {
 	renditions, err := counts(ctx, conn, "SELECT src_topic_id, src_partition, src_offset, name FROM renditions")
 	if err != nil {
 		return err
@@ -311,6 +359,19 @@ func (r *Recount) rows(ctx context.Context, address string, log origins, fates m
 			r.RowsInvented++
 		}
 	}
+	var twice uint64
+	query := "SELECT count() - uniqExact(" + identities["dead_letters"] + ") FROM dead_letters"
+	if err := conn.QueryRow(ctx, query).Scan(&twice); err != nil {
+		return fmt.Errorf("chaos: %s: %w", query, err)
+	}
+	if twice > 0 {
+		r.differ("dead_letters: %d rows are there twice", twice)
+	}
+	return nil
+}
+
+// projections compares the sums of each minute with the rows that they are of.
+func (r *Recount) projections(ctx context.Context, conn driver.Conn) error {
 	for table, by := range map[string]string{"uploads": "outcome", "renditions": "name"} {
 		sums := make([]string, 2)
 		for i, settings := range []string{"optimize_use_projections = 0", "optimize_use_projections = 1, force_optimize_projection = 1"} {

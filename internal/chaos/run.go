@@ -32,10 +32,6 @@ type Options struct {
 	Say func(format string, args ...any)
 }
 
-// mergesFrom is from which length on merges run: a long run has more parts than
-// ClickHouse takes without.
-const mergesFrom = 10 * time.Minute
-
 // drainPatience is how long the stages may take to read all once it is calm.
 const drainPatience = 5 * time.Minute
 
@@ -49,7 +45,7 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.close(context.WithoutCancel(ctx))) }()
-	if err := l.begin(ctx, o.Length >= mergesFrom); err != nil {
+	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
 	plan := Plan(o.Seed, o.Length, o.Workers)
@@ -77,6 +73,7 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 	if r.Recount, err = recount(ctx, l.kafka.addr(), l.clickHouse.Native(), l.topics, l.groups, log); err != nil {
 		return nil, err
 	}
+	r.Recount.add(l.merged)
 	if err := l.audit(ctx, r); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -167,7 +168,7 @@ func (l *lab) newWorker(ctx context.Context, i int) (*worker, error) {
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("chaos: make the folder of %s: %w", w.name, err)
 	}
-	w.clickHouse = &clickHouseProxy{flights: map[netConn]bool{}}
+	w.clickHouse = &clickHouseProxy{flights: map[net.Conn]bool{}}
 	if err := w.clickHouse.listen(ctx, l.clickHouse.Native()); err != nil {
 		return nil, fmt.Errorf("chaos: listen for %s: %w", w.name, err)
 	}
