@@ -102,6 +102,9 @@ func TestWrongImportsAreFound(t *testing.T) {
 		{"bench/goka/a.go", module + "topologies", true},
 		{"bench/a.go", "github.com/lovoo/goka", true},
 		{"internal/chaos/a.go", module + "internal/kafkatest", false},
+		{"internal/chaos/a.go", module + "load", true},
+		{"internal/chaos/a.go", module + "internal/audit", true},
+		{"internal/chaos/a.go", module + "topologies", true},
 		{"internal/lifecycle/a.go", module + "event", true},
 		{"doc.go", "fmt", true}, // The root is no package.
 	} {
