@@ -57,12 +57,15 @@ func (g *consumerGroup) Consume(ctx context.Context, topics []string, handler sa
 	}()
 	pause := backoff{least: 50 * time.Millisecond, most: 5 * time.Second}
 	for {
-		as, ok := m.awaitAssignment(ctx)
+		as, ok, err := m.awaitAssignment(ctx)
+		if err != nil {
+			return a.note(err)
+		}
 		if !ok {
 			return nil
 		}
 		s := newSession(m, as, handler)
-		err := s.run(ctx)
+		err = s.run(ctx)
 		a.cfg.Status.ready.Store(false)
 		if err != nil {
 			return a.note(err)

@@ -39,6 +39,9 @@ func (l kafkaLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	attrs := make([]slog.Attr, 0, len(keyvals)/2+1)
 	attrs = append(attrs, slog.String("text", msg))
 	for i := 0; i+1 < len(keyvals); i += 2 {
+		if err, ok := keyvals[i+1].(error); ok && IsPermanent(err) {
+			at = slog.LevelDebug // It ends the run, which tells it once.
+		}
 		attrs = append(attrs, slog.Any(fmt.Sprint(keyvals[i]), keyvals[i+1]))
 	}
 	l.log.LogAttrs(context.Background(), at, "kafka client", attrs...)

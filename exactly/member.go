@@ -47,6 +47,8 @@ type member struct {
 	generation int
 	claims     map[string][]int32
 	committed  map[topicPartition]committedOffset
+	// failed is an error of the group that joining again cannot heal.
+	failed error
 	// flush is closed when the hook BeforeCommit that runs returns; nil: none runs.
 	flush chan struct{}
 }
@@ -87,6 +89,7 @@ func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (
 		})),
 		kgo.ProducerBatchMaxBytes(cfg.MaxMessageBytes+batchOverhead), kgo.ProducerLinger(0),
 		kgo.FetchMaxWait(500*time.Millisecond), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes),
+		kgo.WithHooks(m),
 		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.revoked), kgo.OnOffsetsFetched(m.fetched),
 	)
 	if cfg.Delivery != ExactlyOnce {
@@ -136,7 +139,7 @@ func (m *member) leave(group string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), leaveTimeout)
 	defer cancel()
 	_, err := m.a.admin.LeaveGroup(ctx, kadm.LeaveGroup(group).Reason("the process drains").InstanceIDs(m.a.cfg.Instance))
-	if err != nil {
+	if err != nil && !IsPermanent(err) { // Without the right to be in the group it is in none.
 		m.a.cfg.Log.Warn("could not leave the group, its session has to time out", slog.Any("error", err))
 	}
 }
@@ -241,6 +244,20 @@ func (m *member) fetched(ctx context.Context, _ *kgo.Client, response *kmsg.Offs
 	return errors.Join(errs...)
 }
 
+var _ kgo.HookGroupManageError = (*member)(nil)
+
+// OnGroupManageError hears of every try to join the group that failed; the client
+// tries again, whatever the error, and tells it only to who polls.
+func (m *member) OnGroupManageError(err error) {
+	if !IsPermanent(err) {
+		return
+	}
+	m.mu.Lock()
+	m.failed = fmt.Errorf("exactly: join the group: %w", err)
+	m.mu.Unlock()
+	m.notify()
+}
+
 // An assignment is what a session works on.
 type assignment struct {
 	generation int
@@ -288,17 +305,21 @@ func (m *member) commitTo(as assignment, next map[topicPartition]committedOffset
 
 // awaitAssignment waits until there is something to work on; false when ctx
 // ended first.
-func (m *member) awaitAssignment(ctx context.Context) (assignment, bool) {
+func (m *member) awaitAssignment(ctx context.Context) (assignment, bool, error) {
 	for {
 		if as, ok := m.assignment(); ok {
-			return as, true
+			return as, true, nil
 		}
 		m.mu.Lock()
 		m.a.cfg.Status.ready.Store(m.generation > 0 && len(m.claims) == 0) // In the group, with nothing to do.
+		failed := m.failed
 		m.mu.Unlock()
+		if failed != nil {
+			return assignment{}, false, failed
+		}
 		select {
 		case <-ctx.Done():
-			return assignment{}, false
+			return assignment{}, false, nil
 		case <-m.changed:
 		}
 	}

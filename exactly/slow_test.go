@@ -45,7 +45,7 @@ func TestSlowRecordsMakeProgress(t *testing.T) {
 // then settles it without its work.
 func TestARecordThatIsTooSlowAlone(t *testing.T) {
 	for _, prepares := range []bool{false, true} {
-		t.Run(fmt.Sprintf("prepared=%v", prepares), func(t *testing.T) {
+		t.Run(map[bool]string{true: "prepared", false: "plain"}[prepares], func(t *testing.T) {
 			l := newLab(t)
 			work := func() { time.Sleep(4 * time.Second) } //nolint:forbidigo // The record is slow.
 			cfg := l.slowConfig()

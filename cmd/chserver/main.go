@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -30,6 +31,7 @@ import (
 // options are the command line.
 type options struct {
 	dir, listen, httpListen, lib, user, passwordFile string
+	tlsCert, tlsKey                                  string
 	maxMemory                                        int64
 	ownerPipe                                        bool
 }
@@ -42,6 +44,8 @@ func main() {
 	flag.StringVar(&o.lib, "lib", "", "path of libchdb.so")
 	flag.StringVar(&o.user, "user", "default", "name of the one user")
 	flag.StringVar(&o.passwordFile, "password-file", "", "file with the user's password; or set CHSERVER_PASSWORD")
+	flag.StringVar(&o.tlsCert, "tls-cert", "", "PEM file of the certificate; both protocols speak TLS with it")
+	flag.StringVar(&o.tlsKey, "tls-key", "", "PEM file of the certificate's key")
 	flag.Int64Var(&o.maxMemory, "max-memory", 4<<30, "bytes that the engine may hold")
 	flag.BoolVar(&o.ownerPipe, "owner-pipe", false, "end when standard input ends")
 	flag.Parse()
@@ -149,6 +153,9 @@ func serve(ctx context.Context, o options, server *statement.Server, log *slog.L
 	if err != nil {
 		return errors.Join(fmt.Errorf("chserver: listen for HTTP: %w", err), tcp.Close())
 	}
+	if tcp, web, err = secured(o, tcp, web); err != nil {
+		return errors.Join(err, tcp.Close(), web.Close())
+	}
 	face := &http.Server{Handler: httpface.New(server), ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 2)
 	go func() { ended <- native.Serve(tcp, server, log) }()
@@ -172,6 +179,19 @@ func serve(ctx context.Context, o options, server *statement.Server, log *slog.L
 		}
 	}
 	return errors.Join(err, end(context.WithoutCancel(ctx), tcp, face, server, ended))
+}
+
+// secured has both listeners speak TLS, where there is a certificate.
+func secured(o options, tcp, web net.Listener) (secureTCP, secureWeb net.Listener, err error) {
+	if o.tlsCert == "" && o.tlsKey == "" {
+		return tcp, web, nil
+	}
+	pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+	if err != nil {
+		return tcp, web, fmt.Errorf("chserver: certificate: %w", err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	return tls.NewListener(tcp, config), tls.NewListener(web, config), nil
 }
 
 // endTimeout is how long the end waits for statements that do not stop.

@@ -76,7 +76,7 @@ func (c *auditCommand) Run(e *env) error {
 	}
 	defer client.Close()
 	if err := client.Ping(e.ctx); err != nil {
-		return &setupError{fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint)}
+		return &setupError{fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint(err))}
 	}
 	conn, err := c.connect(e.ctx)
 	if err != nil {

@@ -104,7 +104,7 @@ func (c *doctorCommand) kafka(ctx context.Context, passwords deployment.Secrets)
 	admin := kadm.NewClient(client)
 	meta, err := admin.BrokerMetadata(ctx)
 	if err != nil {
-		return []check{verdict("kafka", fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint), "")}
+		return []check{verdict("kafka", fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint(err)), "")}
 	}
 	results := []check{verdict("kafka", nil, fmt.Sprintf("%s, cluster %s, %d brokers", cluster, meta.Cluster, len(meta.Brokers)))}
 	topics := event.TopicsOf(c.Deployment, c.UploadsTopic)

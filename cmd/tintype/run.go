@@ -17,6 +17,7 @@ import (
 	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/internal/deployment"
 	"github.com/tintype/tintype/internal/lifecycle"
+	"github.com/tintype/tintype/internal/servers"
 	"github.com/tintype/tintype/topologies"
 	"github.com/tintype/tintype/transform/pixel"
 )
@@ -138,5 +139,9 @@ func (c *runCommand) Run(e *env) error {
 		slog.String("metrics", "http://"+address+"/metrics"))
 	err = runner.Run(e.ctx, d.PartitionCount)
 	log.Info("stages ended", slog.Bool("drained", err == nil))
-	return errors.Join(err, d.Close())
+	err = errors.Join(err, d.Close())
+	if servers.LacksRight(err) {
+		return &setupError{err}
+	}
+	return err
 }

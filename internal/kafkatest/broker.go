@@ -43,6 +43,8 @@ type Options struct {
 	// writes no marker there. So it must stay away for longer than Session, which
 	// needs a controller that counts meanwhile.
 	OwnController bool
+	// Secure, when set, gives the broker one more listener, with TLS and users.
+	Secure *Secure
 	// Properties are broker settings on top of this package's.
 	Properties map[string]string
 	// Java are flags of the virtual machine, on top of this package's: a heap
@@ -57,6 +59,7 @@ type Broker struct {
 	options    Options
 	classpath  string
 	controller int
+	secure     int       // port of the secure listener
 	cluster    uuid.UUID // of new folders
 
 	mu      sync.Mutex
@@ -168,6 +171,13 @@ func (b *Broker) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	extra := b.options.Properties
+	if b.options.Secure != nil {
+		extra = maps.Clone(extra)
+		if extra == nil {
+			extra = map[string]string{}
+		}
+		maps.Copy(extra, b.options.Secure.settings(b.options.Port, b.secure, b.controller))
+	}
 	if b.options.OwnController {
 		if b.quorum == nil {
 			dir := filepath.Join(b.options.Dir, "controller")
@@ -227,9 +237,8 @@ func (b *Broker) format(ctx context.Context, dir, config string, java []string) 
 		return nil
 	}
 	id := b.cluster
-	command := exec.CommandContext(ctx, "java", slices.Concat(java, []string{
-		"kafka.tools.StorageTool", "format", "--config", config, "--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]),
-	})...)
+	arguments := []string{"kafka.tools.StorageTool", "format", "--config", config, "--cluster-id", base64.RawURLEncoding.EncodeToString(id[:])}
+	command := exec.CommandContext(ctx, "java", slices.Concat(java, arguments, b.options.Secure.format())...)
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("kafkatest: format the broker's folder: %w: %s", err, strings.TrimSpace(string(out)))
 	}
@@ -240,7 +249,7 @@ func (b *Broker) format(ctx context.Context, dir, config string, java []string) 
 // controller.
 func (b *Broker) choosePorts(ctx context.Context, want int) error {
 	// Both are held at once, so that they differ.
-	var free [2]int
+	var free [3]int
 	for i := range free {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
 		if err != nil {
@@ -249,7 +258,7 @@ func (b *Broker) choosePorts(ctx context.Context, want int) error {
 		defer func() { _ = l.Close() }() // Nothing was written.
 		free[i] = l.Addr().(*net.TCPAddr).Port
 	}
-	b.options.Port, b.controller = free[0], free[1]
+	b.options.Port, b.controller, b.secure = free[0], free[1], free[2]
 	if want != 0 {
 		b.options.Port = want
 	}

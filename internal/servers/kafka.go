@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -105,8 +106,30 @@ func (k *Kafka) Admin() (*kadm.Client, error) {
 	return kadm.NewClient(client), nil
 }
 
-// KafkaHint is what to look at where a cluster does not answer.
-const KafkaHint = "does it run (tintype dev), and is --kafka right?"
+// LacksRight reports whether a cluster refused a user, or what the user asked for.
+func LacksRight(err error) bool {
+	for _, code := range []error{
+		kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+		kerr.SaslAuthenticationFailed,
+	} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// KafkaHint is what to look at where a cluster answers with err alone.
+func KafkaHint(err error) string {
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		return "are the user in --kafka and TINTYPE_KAFKA_PASSWORD right?"
+	case certificate:
+		return "is ca= in --kafka the authority of its certificate?"
+	}
+	return "does it run (tintype dev), and is --kafka right?"
+}
 
 // Reachable asks the cluster for its brokers until ctx ends.
 func (k *Kafka) Reachable(ctx context.Context) error {
@@ -116,7 +139,7 @@ func (k *Kafka) Reachable(ctx context.Context) error {
 	}
 	defer admin.Close()
 	if _, err := admin.BrokerMetadata(ctx); err != nil {
-		return fmt.Errorf("servers: kafka %s does not answer: %w; %s", k, err, KafkaHint)
+		return fmt.Errorf("servers: kafka %s does not answer: %w; %s", k, err, KafkaHint(err))
 	}
 	return nil
 }
