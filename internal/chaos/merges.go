@@ -18,13 +18,13 @@ var identities = map[string]string{
 // merged counts what was there twice when the tables were merged. Merges hide it,
 // so they are held back, but for the moments in which the harness has counted:
 // without any a long run would have too many parts.
-type merged struct{ uploads, renditions, deadLetters uint64 }
+type merged struct{ uploads, renditions, deadLetters int64 }
 
 // merge counts what is there twice, and then merges.
 func (m *merged) merge(ctx context.Context, address string) error {
 	return onClickHouse(address, func(conn driver.Conn) error {
-		for table, sum := range map[string]*uint64{"uploads": &m.uploads, "renditions": &m.renditions, "dead_letters": &m.deadLetters} {
-			var twice uint64
+		for table, sum := range map[string]*int64{"uploads": &m.uploads, "renditions": &m.renditions, "dead_letters": &m.deadLetters} {
+			var twice int64
 			query := "SELECT count() - uniqExact(" + identities[table] + ") FROM " + table
 			if err := conn.QueryRow(ctx, query).Scan(&twice); err != nil {
 				return fmt.Errorf("chaos: %s: %w", query, err)

@@ -140,7 +140,7 @@ func recount(ctx context.Context, brokers, clickHouse string, topics event.Topic
 // add adds what was there twice before the tables were merged.
 func (r *Recount) add(m merged) {
 	r.RowsTwice += int(m.uploads)
-	for table, n := range map[string]uint64{"renditions": m.renditions, "dead_letters": m.deadLetters} {
+	for table, n := range map[string]int64{"renditions": m.renditions, "dead_letters": m.deadLetters} {
 		if n > 0 {
 			r.differ("%s: %d rows were there twice before a merge", table, n)
 		}
@@ -359,7 +359,7 @@ func (r *Recount) each(ctx context.Context, conn driver.Conn, log origins, fates
 			r.RowsInvented++
 		}
 	}
-	var twice uint64
+	var twice int64
 	query := "SELECT count() - uniqExact(" + identities["dead_letters"] + ") FROM dead_letters"
 	if err := conn.QueryRow(ctx, query).Scan(&twice); err != nil {
 		return fmt.Errorf("chaos: %s: %w", query, err)
