@@ -132,9 +132,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	cfg.Delivery = delivery
 	setDefault(&cfg.CommitInterval, defaultCommitInterval)
-	setDefault(&cfg.TransactionTimeout, defaultTransactionTimeout)
-	setDefault(&cfg.SessionTimeout, defaultSessionTimeout)
-	setDefault(&cfg.HeartbeatInterval, min(cfg.SessionTimeout/4, time.Second))
+	cfg.setTimeouts()
 	setDefault(&cfg.MaxPollRecords, defaultMaxPollRecords)
 	setDefault(&cfg.MaxMessageBytes, defaultMaxMessageBytes)
 	if cfg.SessionTimeout < minSessionTimeout {
@@ -156,6 +154,13 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.Status = new(Status)
 	}
 	return cfg, nil
+}
+
+// setTimeouts fills in what the brokers are told.
+func (cfg *Config) setTimeouts() {
+	setDefault(&cfg.TransactionTimeout, defaultTransactionTimeout)
+	setDefault(&cfg.SessionTimeout, defaultSessionTimeout)
+	setDefault(&cfg.HeartbeatInterval, min(cfg.SessionTimeout/4, time.Second))
 }
 
 func setDefault[T comparable](field *T, value T) {

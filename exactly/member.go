@@ -204,11 +204,11 @@ func (m *member) revoked(_ context.Context, _ *kgo.Client, taken map[string][]in
 	if flush == nil {
 		return
 	}
-	patience := time.NewTimer(m.a.cfg.SessionTimeout / 2)
+	patience := time.NewTimer(m.a.cfg.flushPatience())
 	defer patience.Stop()
 	select {
 	case <-flush:
-	case <-patience.C: // The group waits no longer than its session timeout.
+	case <-patience.C:
 	}
 }
 

@@ -107,6 +107,7 @@ func (c *doctorCommand) kafka(ctx context.Context, passwords deployment.Secrets)
 		return []check{verdict("kafka", fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint(err)), "")}
 	}
 	results := []check{verdict("kafka", nil, fmt.Sprintf("%s, cluster %s, %d brokers", cluster, meta.Cluster, len(meta.Brokers)))}
+	results = append(results, c.failover(ctx, admin, meta.Brokers.NodeIDs())...)
 	topics := event.TopicsOf(c.Deployment, c.UploadsTopic)
 	count, err := topologies.CheckTopics(ctx, admin, topics)
 	results = append(results, verdict("topics", err, fmt.Sprintf("%d topics of %d partitions, stamped by append time", len(topics.All()), count)))
