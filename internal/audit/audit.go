@@ -5,10 +5,9 @@
 package audit
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -32,6 +31,8 @@ type Options struct {
 	Since time.Time
 	// Wait bounds how long records that are under way may take to arrive.
 	Wait time.Duration
+	// Strict waits for what extract has not read yet, too, and demands it.
+	Strict bool
 }
 
 // A Partition is what was found of one partition of one topic of uploads.
@@ -44,9 +45,11 @@ type Partition struct {
 	// read; of a topic that is gone, it is what the rows say.
 	From int64 `json:"from"`
 	End  int64 `json:"end"`
-	// Rows and the outcomes count rows as they are, without FINAL.
+	// Rows and the outcomes count rows as they are, without FINAL. Ticks are rows of
+	// the table ticks: control records that moved the time of an idle partition.
 	Rows     uint64            `json:"rows"`
 	Outcomes map[string]uint64 `json:"outcomes"`
+	Ticks    uint64            `json:"ticks"`
 	// Markers, Aborted and Expired are offsets without a row that need none: control
 	// records, records of aborted transactions (or compacted away), and offsets below
 	// the log's start, of which nobody can tell any more.
@@ -55,7 +58,8 @@ type Partition struct {
 	Expired int64 `json:"expired"`
 	// Unverified are offsets without a row of a topic that is gone.
 	Unverified int64 `json:"unverified"`
-	// Pending are offsets that extract has not read yet.
+	// Pending are offsets that extract has not read yet, and records that it has
+	// read and whose fate was found under way in a later topic.
 	Pending int64 `json:"pending"`
 	Missing int64 `json:"missing"`
 	Twice   int64 `json:"twice"`
@@ -78,8 +82,10 @@ const (
 	NoRenditions Kind = "original_without_rendition"
 	// NoOriginal is a rendition of no original.
 	NoOriginal Kind = "rendition_without_original"
-	// FirstSightings is content with duplicates whose originals are not one.
-	FirstSightings Kind = "not_one_original"
+	// TwoOriginals is content, under one spec, with more than one original.
+	TwoOriginals Kind = "more_than_one_original"
+	// NoSuchOriginal is a duplicate of an upload that is not an original.
+	NoSuchOriginal Kind = "duplicate_without_original"
 	// NoDeadLetter is a dead upload without a dead letter.
 	NoDeadLetter Kind = "dead_without_dead_letter"
 	// NoDead is a dead letter of an upload that is not dead.
@@ -98,73 +104,98 @@ type Difference struct {
 	Detail   string `json:"detail,omitempty"`
 }
 
+func (d Difference) String() string {
+	text := string(d.Kind) + " in " + d.Table + ":"
+	for _, part := range []string{d.Position, d.Detail} {
+		if part != "" {
+			text += " " + part
+		}
+	}
+	return text
+}
+
 // A Report is what an audit found.
 type Report struct {
-	At    time.Time  `json:"at"`
-	Since *time.Time `json:"since,omitempty"`
+	At     time.Time  `json:"at"`
+	Since  *time.Time `json:"since,omitempty"`
+	Strict bool       `json:"strict"`
 	// Drained says that everything extract had read had arrived; if not, Behind
-	// says what was waited for, and missing rows may still be under way.
+	// says what was waited for.
 	Drained    bool        `json:"drained"`
 	Behind     string      `json:"behind,omitempty"`
 	Partitions []Partition `json:"partitions"`
 	// Differences counts each kind; Examples names the first ones of each.
 	Differences map[Kind]uint64 `json:"differences"`
 	Examples    []Difference    `json:"examples"`
-	Seconds     float64         `json:"seconds"`
+	// Notes are what could not be checked, and why.
+	Notes   []string `json:"notes"`
+	Seconds float64  `json:"seconds"`
 }
 
 // OK reports whether the audit proved what it is to prove.
-func (r *Report) OK() bool { return r.Drained && len(r.Differences) == 0 }
+func (r *Report) OK() bool {
+	return r.Drained && len(r.Differences) == 0 && (!r.Strict || r.Pending() == 0)
+}
 
-// maxExamples bounds how many differences of a kind are named.
+// Pending is how many offsets have not come to their end yet.
+func (r *Report) Pending() int64 {
+	n := int64(0)
+	for _, p := range r.Partitions {
+		n += p.Pending
+	}
+	return n
+}
+
+// maxExamples bounds how many differences of a kind and table are named.
 const maxExamples = 20
 
-// add counts a difference, and names it while there are few.
-func (r *Report) add(d Difference) {
-	r.Differences[d.Kind]++
-	if r.Differences[d.Kind] <= maxExamples {
-		r.Examples = append(r.Examples, d)
+// add counts n differences of a kind in a table, and names the first ones.
+func (r *Report) add(kind Kind, n uint64, examples ...Difference) {
+	if n == 0 {
+		return
 	}
+	r.Differences[kind] += n
+	r.Examples = append(r.Examples, examples[:min(len(examples), maxExamples)]...)
 }
 
 // Run audits a deployment.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
-	r := &Report{At: began.UTC().Truncate(time.Millisecond), Differences: map[Kind]uint64{}, Examples: []Difference{}}
+	r := &Report{
+		At: began.UTC().Truncate(time.Millisecond), Strict: o.Strict,
+		Differences: map[Kind]uint64{}, Examples: []Difference{}, Notes: []string{},
+	}
 	if !o.Since.IsZero() {
 		r.Since = &o.Since
+	}
+	way, deadline := newWay(o), began.Add(max(o.Wait, time.Second))
+	if o.Strict {
+		if err := way.awaitExtract(ctx, deadline); err != nil {
+			return nil, err
+		}
 	}
 	log, err := readLog(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	if r.Drained, r.Behind, err = awaitArrival(ctx, o); err != nil {
+	if r.Behind, err = way.await(ctx, deadline); err != nil {
 		return nil, err
 	}
 	q := query{conn: o.ClickHouse, scope: log.scope(o.Since)}
-	f := fates{options: o, report: r, log: log, query: q, partitions: map[partitionKey]*Partition{}}
+	f := fates{options: o, report: r, log: log, query: q, way: way, partitions: map[partitionKey]*Partition{}, gaps: map[partitionKey][]gap{}}
 	if err := f.check(ctx); err != nil {
 		return nil, err
 	}
-	if err := crossChecks(ctx, q, r); err != nil {
+	if r.Drained {
+		err = crossChecks(ctx, q, r, f.irregular)
+	} else {
+		r.Notes = append(r.Notes, "the tables were not compared with each other, because rows are under way")
+	}
+	if err := errors.Join(err, rollups(ctx, q, r)); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(r.Partitions, func(a, b Partition) int {
-		return cmp.Or(boolOrder(a.Gone, b.Gone), cmp.Compare(a.TopicID.String(), b.TopicID.String()), cmp.Compare(a.Partition, b.Partition))
-	})
 	r.Seconds = time.Since(began).Seconds()
 	return r, nil
-}
-
-// boolOrder puts false first.
-func boolOrder(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }
 
 // query runs statements over the rows in scope.
@@ -173,6 +204,10 @@ type query struct {
 	// scope is a condition on src_topic_id, src_partition and src_offset.
 	scope string
 }
+
+// settings let what does not fit into memory go to disk, and keep a server's own
+// defaults from changing what a statement means.
+const settings = " SETTINGS max_bytes_before_external_group_by = 500000000, max_bytes_before_external_sort = 500000000, join_use_nulls = 0, final = 0"
 
 // rows calls f with each row of a statement.
 func (q query) rows(ctx context.Context, what, statement string, f func(driver.Rows) error) (err error) {
@@ -193,5 +228,27 @@ func (q query) rows(ctx context.Context, what, statement string, f func(driver.R
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("audit: %s: %w", what, err)
 	}
+	return nil
+}
+
+// differences reports what a statement finds: it selects place, a position as
+// text, and detail.
+func (q query) differences(ctx context.Context, r *Report, kind Kind, table, statement string) error {
+	what := "look for " + string(kind) + " in " + table
+	var examples []Difference
+	err := q.rows(ctx, what, fmt.Sprintf("SELECT place, detail FROM (%s) ORDER BY place LIMIT %d%s", statement, maxExamples, settings), func(rows driver.Rows) error {
+		d := Difference{Kind: kind, Table: table}
+		err := rows.Scan(&d.Position, &d.Detail)
+		examples = append(examples, d)
+		return err
+	})
+	n := uint64(len(examples))
+	if err == nil && n == maxExamples {
+		err = q.rows(ctx, what, "SELECT count() FROM ("+statement+")"+settings, func(rows driver.Rows) error { return rows.Scan(&n) })
+	}
+	if err != nil {
+		return err
+	}
+	r.add(kind, n, examples...)
 	return nil
 }

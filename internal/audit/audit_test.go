@@ -357,7 +357,7 @@ func TestTablesThatDisagree(t *testing.T) {
 	rendition("a", 0, "128")
 	b.row(b.id, 0, 1, "outcome='dead'")
 	letter(1, "extract")
-	b.row(b.id, 0, 2, "outcome='duplicate'", "spec='s'", "sha256='a'")
+	b.row(b.id, 0, 2, "outcome='duplicate'", "spec='s'", "sha256='a'", "duplicate_of='u0-0'")
 	b.row(b.id, 0, 3)
 	letter(3, "load") // Of a row that was refused: no death.
 	if r := b.audit(); !r.OK() {
@@ -375,7 +375,7 @@ func TestTablesThatDisagree(t *testing.T) {
 	rendition("a", 0, "512") // Once more.
 	b.read(0, 9)
 	r := b.audit()
-	for _, kind := range []Kind{Twice, NoRenditions, NoOriginal, FirstSightings, NoDeadLetter, NoDead} {
+	for _, kind := range []Kind{Twice, NoRenditions, NoOriginal, NoSuchOriginal, NoDeadLetter, NoDead} {
 		if r.Differences[kind] != 1 {
 			t.Errorf("%d differences of kind %s, want 1: %+v", r.Differences[kind], kind, r.Examples)
 		}

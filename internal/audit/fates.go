@@ -1,23 +1,19 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tintype/tintype/event"
-	"github.com/tintype/tintype/exactly"
 )
-
-// nearGaps is how few offsets may lie between two gaps that are read at once.
-const nearGaps = 64
-
-// gapFetchBytes keeps the reading of a gap from fetching the photos behind it.
-const gapFetchBytes = 64 << 10
 
 // fates compares rows with offsets.
 type fates struct {
@@ -25,7 +21,11 @@ type fates struct {
 	report     *Report
 	log        uploadsLog
 	query      query
+	way        *way
 	partitions map[partitionKey]*Partition
+	gaps       map[partitionKey][]gap
+	// irregular are the buckets with more rows than offsets.
+	irregular []bucket
 }
 
 // A gap is a run of offsets without rows: [from, end).
@@ -33,30 +33,34 @@ type gap struct{ from, end int64 }
 
 // check fills the report's partitions and finds missing, twice and invented.
 func (f *fates) check(ctx context.Context) error {
-	last, err := f.totals(ctx)
-	if err != nil {
+	if err := f.totals(ctx); err != nil {
 		return err
 	}
-	gaps, err := f.irregular(ctx)
-	if err != nil {
+	if err := f.offsets(ctx); err != nil {
+		return err
+	}
+	if err := f.twice(ctx); err != nil {
 		return err
 	}
 	if err := f.invented(ctx); err != nil {
 		return err
 	}
-	for key, p := range f.partitions {
-		at, some := last[key]
-		if !p.Gone {
-			next := p.From
-			if some {
-				next = at + 1
-			}
-			if next < p.End {
-				gaps[key] = append(gaps[key], gap{next, p.End})
-			}
-			p.Pending = max(f.log.partitions[key.partition].end-max(p.End, p.From), 0)
+	var under origins
+	if f.report.Behind != "" {
+		var err error
+		if under, err = f.way.underWay(ctx); err != nil {
+			return err
 		}
-		if err := f.explain(ctx, key, p, gaps[key]); err != nil {
+	}
+	if under.records == 0 { // What was waited for was nothing but markers and aborted records.
+		f.report.Drained, f.report.Behind = true, ""
+	}
+	keys := slices.SortedFunc(maps.Keys(f.partitions), func(a, b partitionKey) int {
+		return cmp.Or(boolOrder(f.partitions[a].Gone, f.partitions[b].Gone), cmp.Compare(a.topic.String(), b.topic.String()), cmp.Compare(a.partition, b.partition))
+	})
+	for _, key := range keys {
+		p := f.partitions[key]
+		if err := f.explain(ctx, key, p, under); err != nil {
 			return err
 		}
 		f.report.Partitions = append(f.report.Partitions, *p)
@@ -64,78 +68,174 @@ func (f *fates) check(ctx context.Context) error {
 	return nil
 }
 
-// totals counts the rows of each partition, and returns the last offset of each.
-func (f *fates) totals(ctx context.Context) (last map[partitionKey]int64, err error) {
-	last = map[partitionKey]int64{}
-	for partition, b := range f.log.partitions {
-		f.partitions[partitionKey{f.log.id, partition}] = &Partition{
-			TopicID: f.log.id, Partition: partition, From: b.from, End: max(b.read, b.from), Outcomes: map[string]uint64{},
-		}
+// boolOrder puts false first.
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
 	}
-	err = f.query.rows(ctx, "count the rows of uploads", `SELECT src_topic_id, src_partition, toString(outcome), count(), min(src_offset), max(src_offset)
-		FROM uploads WHERE `+f.query.scope+` GROUP BY 1, 2, 3`, func(rows driver.Rows) error {
-		var (
-			key         partitionKey
-			outcome     string
-			n           uint64
-			first, most int64
-		)
-		if err := rows.Scan(&key.topic, &key.partition, &outcome, &n, &first, &most); err != nil {
-			return err
-		}
-		p := f.partitions[key]
-		if p == nil {
-			p = &Partition{TopicID: key.topic, Partition: key.partition, Gone: key.topic != f.log.id, From: first, Outcomes: map[string]uint64{}}
-			f.partitions[key] = p
-		}
-		p.Rows += n
-		p.Outcomes[outcome] += n
-		if p.Gone {
-			p.From, p.End = min(p.From, first), max(p.End, most+1)
-		}
-		if at, ok := last[key]; !ok || most > at {
-			last[key] = most
-		}
-		return nil
-	})
-	return last, err
+	return -1
 }
 
-// irregular finds positions with more than one row, rows beyond the log, and
-// the gaps before a row. The table is sorted by position, so that all of it
-// streams.
-func (f *fates) irregular(ctx context.Context) (map[partitionKey][]gap, error) {
-	gaps := map[partitionKey][]gap{}
-	statement := `SELECT t, p, o, n, before, id FROM (
-			SELECT src_topic_id AS t, src_partition AS p, src_offset AS o, count() AS n, any(upload_id) AS id,
-				lagInFrame(src_offset, 1, -1) OVER (PARTITION BY src_topic_id, src_partition ORDER BY src_offset ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
-			FROM uploads WHERE ` + f.query.scope + ` GROUP BY src_topic_id, src_partition, src_offset
-		) WHERE n > 1 OR o != before + 1 SETTINGS optimize_aggregation_in_order = 1`
-	err := f.query.rows(ctx, "look for gaps in uploads", statement, func(rows driver.Rows) error {
+// partition is what the report says of a partition that rows were found of.
+func (f *fates) partition(key partitionKey) *Partition {
+	p := f.partitions[key]
+	if p == nil {
+		p = &Partition{TopicID: key.topic, Partition: key.partition, Gone: key.topic != f.log.id, From: -1, Outcomes: map[string]uint64{}}
+		f.partitions[key] = p
+	}
+	return p
+}
+
+// totals counts the rows of each partition.
+func (f *fates) totals(ctx context.Context) error {
+	for partition, b := range f.log.partitions {
+		p := f.partition(partitionKey{f.log.id, partition})
+		p.From, p.End = b.from, max(b.read, b.from)
+		if b.unread > 0 {
+			f.report.Notes = append(f.report.Notes, fmt.Sprintf("partition %d: retention took %d offsets before extract had read them", partition, b.unread))
+		}
+	}
+	return f.query.rows(ctx, "count the rows of uploads", `SELECT src_topic_id, src_partition, toString(outcome), count()
+		FROM uploads WHERE `+f.query.scope+` GROUP BY 1, 2, 3`+settings, func(rows driver.Rows) error {
 		var (
-			key            partitionKey
-			offset, before int64
-			n              uint64
-			id             string
+			key     partitionKey
+			outcome string
+			n       uint64
 		)
-		if err := rows.Scan(&key.topic, &key.partition, &offset, &n, &before, &id); err != nil {
+		if err := rows.Scan(&key.topic, &key.partition, &outcome, &n); err != nil {
 			return err
 		}
-		p := f.partitions[key]
-		if p == nil {
-			return nil // Loaded since the rows were counted.
-		}
-		if n > 1 {
-			p.Twice++
-			f.report.add(Difference{Kind: Twice, Table: "uploads", Position: position(key, offset), Detail: fmt.Sprintf("%d rows of upload %s", n, id)})
-		}
-		if from := max(before+1, p.From); from < offset {
-			gaps[key] = append(gaps[key], gap{from, offset})
-		}
+		p := f.partition(key)
+		p.Rows += n
+		p.Outcomes[outcome] += n
 		return nil
 	})
-	return gaps, err
 }
+
+// bucketSize is how many offsets are summed up as one. A power of two, whose
+// full bucket is one bitmap container of 8 KiB.
+const bucketSize = 32768
+
+// A bucket is a run of bucketSize offsets of a partition.
+type bucket struct {
+	partitionKey
+	number int64
+}
+
+// offsets finds the gaps between rows, and the buckets with more rows than
+// offsets. The server makes a bitmap of each bucket's offsets, which takes
+// any order of rows and a bit an offset; only of a bucket that is not full the
+// offsets themselves come here.
+func (f *fates) offsets(ctx context.Context) error {
+	statement := fmt.Sprintf(`SELECT t, p, b, n, ticks, if(n = %[1]d AND bitmapCardinality(m) = %[1]d, [], bitmapToArray(m)) FROM (
+			SELECT t, p, intDiv(o, %[1]d) AS b, count() AS n, sum(tick) AS ticks, groupBitmapState(toUInt16(o %% %[1]d)) AS m FROM (
+				SELECT src_topic_id AS t, src_partition AS p, src_offset AS o, toUInt64(0) AS tick FROM uploads WHERE %[2]s
+				UNION ALL SELECT src_topic_id, src_partition, src_offset, toUInt64(1) FROM ticks WHERE %[2]s
+			) GROUP BY t, p, b
+		) ORDER BY t, p, b`, bucketSize, f.query.scope) + settings
+	next := map[partitionKey]int64{}
+	err := f.query.rows(ctx, "look for gaps in uploads", statement, func(rows driver.Rows) error {
+		var (
+			b        bucket
+			n, ticks uint64
+			offsets  []uint16
+		)
+		if err := rows.Scan(&b.topic, &b.partition, &b.number, &n, &ticks, &offsets); err != nil {
+			return err
+		}
+		p, base := f.partition(b.partitionKey), b.number*bucketSize
+		p.Ticks += ticks
+		if p.From < 0 { // Of a topic that is gone only the rows say where it began.
+			p.From = base
+			if len(offsets) > 0 {
+				p.From += int64(slices.Min(offsets))
+			}
+		}
+		at, ok := next[b.partitionKey]
+		if !ok {
+			at = p.From
+		}
+		seen := func(from, end int64) {
+			if at < from {
+				f.gaps[b.partitionKey] = append(f.gaps[b.partitionKey], gap{at, from})
+			}
+			at = end
+		}
+		if len(offsets) == 0 {
+			seen(base, base+bucketSize)
+		} else if uint64(len(offsets)) < n {
+			f.irregular = append(f.irregular, b)
+		}
+		slices.Sort(offsets) // A small bitmap has no order.
+		for _, o := range offsets {
+			seen(base+int64(o), base+int64(o)+1)
+		}
+		next[b.partitionKey] = at
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for key, p := range f.partitions {
+		at, ok := next[key]
+		if !ok {
+			at = p.From
+		}
+		if p.Gone {
+			p.End = at
+		} else if at < p.End {
+			f.gaps[key] = append(f.gaps[key], gap{at, p.End})
+		}
+	}
+	return nil
+}
+
+// maxBuckets bounds how many buckets a statement names.
+const maxBuckets = 1000
+
+// within is the condition that selects the rows of buckets; any row where there
+// are too many to name.
+func within(buckets []bucket) string {
+	if len(buckets) > maxBuckets {
+		return "1"
+	}
+	parts := make([]string, 0, len(buckets))
+	for _, b := range buckets {
+		parts = append(parts, fmt.Sprintf("(toUUID('%s'), %d, %d)", b.topic, b.partition, b.number))
+	}
+	return fmt.Sprintf("(src_topic_id, src_partition, intDiv(src_offset, %d)) IN (%s)", bucketSize, strings.Join(parts, ", "))
+}
+
+// twice names the positions with more than one row.
+func (f *fates) twice(ctx context.Context) error {
+	if len(f.irregular) == 0 {
+		return nil
+	}
+	where := f.query.scope + " AND " + within(f.irregular)
+	found := `SELECT ` + at + `, count() AS n, any(id) AS id FROM (
+			SELECT ` + at + `, concat('upload ', upload_id) AS id FROM uploads WHERE ` + where + `
+			UNION ALL SELECT ` + at + `, 'a tick' AS id FROM ticks WHERE ` + where + `
+		) GROUP BY ` + at + ` HAVING n > 1`
+	err := f.query.rows(ctx, "count what is twice in uploads", "SELECT src_topic_id, src_partition, count() FROM ("+found+") GROUP BY 1, 2"+settings, func(rows driver.Rows) error {
+		var (
+			key partitionKey
+			n   uint64
+		)
+		err := rows.Scan(&key.topic, &key.partition, &n)
+		f.partition(key).Twice = int64(n)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return f.query.differences(ctx, f.report, Twice, "uploads", "SELECT "+place+", concat(toString(n), ' rows of ', id) AS detail FROM ("+found+")")
+}
+
+// maxBeyond bounds how many rows of a partition beyond the log are looked at.
+const maxBeyond = 10_000
 
 // invented finds rows beyond the log's end, which is asked for after the rows.
 func (f *fates) invented(ctx context.Context) error {
@@ -146,13 +246,11 @@ func (f *fates) invented(ctx context.Context) error {
 	}
 	var rows []row
 	err := f.query.rows(ctx, "look for rows beyond the log", `SELECT src_topic_id, src_partition, src_offset, upload_id FROM uploads
-		WHERE `+f.log.beyond()+` ORDER BY src_offset DESC LIMIT `+strconv.Itoa(maxBeyond), func(found driver.Rows) error {
+		WHERE `+f.log.beyond()+` ORDER BY src_partition, src_offset DESC LIMIT `+strconv.Itoa(maxBeyond)+` BY src_partition`+settings, func(found driver.Rows) error {
 		var r row
-		if err := found.Scan(&r.key.topic, &r.key.partition, &r.offset, &r.id); err != nil {
-			return err
-		}
+		err := found.Scan(&r.key.topic, &r.key.partition, &r.offset, &r.id)
 		rows = append(rows, r)
-		return nil
+		return err
 	})
 	if err != nil || len(rows) == 0 {
 		return err
@@ -164,89 +262,20 @@ func (f *fates) invented(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("audit: list last offsets of %s: %w", f.log.name, err)
 	}
+	var examples []Difference
 	for _, r := range rows {
 		end, ok := ends.Lookup(f.log.name, r.key.partition)
-		if ok && r.offset < end.Offset {
+		if ok && r.offset >= 0 && r.offset < end.Offset {
 			continue
 		}
-		p := f.partitions[r.key]
-		if p == nil {
-			p = &Partition{TopicID: r.key.topic, Partition: r.key.partition, From: r.offset, End: r.offset, Outcomes: map[string]uint64{}}
-			f.partitions[r.key] = p
-		}
-		p.Invented++
-		f.report.add(Difference{Kind: Invented, Table: "uploads", Position: position(r.key, r.offset), Detail: "upload " + r.id})
+		p := f.partition(r.key)
+		p.From, p.Invented = max(p.From, 0), p.Invented+1
+		examples = append(examples, Difference{Kind: Invented, Table: "uploads", Position: position(r.key, r.offset), Detail: "upload " + r.id})
 	}
+	f.report.add(Invented, uint64(len(examples)), examples...)
 	return nil
 }
-
-// maxBeyond bounds how many rows beyond the log are looked at.
-const maxBeyond = 10_000
 
 func position(key partitionKey, offset int64) string {
 	return event.Position{TopicID: key.topic, Partition: key.partition, Offset: offset}.String()
 }
-
-// explain tells why the offsets of gaps have no row.
-func (f *fates) explain(ctx context.Context, key partitionKey, p *Partition, gaps []gap) error {
-	if p.Gone {
-		for _, g := range gaps {
-			p.Unverified += g.end - g.from
-		}
-		return nil
-	}
-	start := f.log.partitions[key.partition].start
-	var readable []gap
-	for _, g := range gaps {
-		g.end = min(g.end, max(p.End, g.from)) // Behind that extract has not read.
-		if g.from < start {
-			p.Expired += min(g.end, start) - g.from
-			g.from = min(g.end, start)
-		}
-		if g.from < g.end {
-			readable = append(readable, g)
-		}
-	}
-	for len(readable) > 0 {
-		n := 1
-		for n < len(readable) && readable[n].from-readable[n-1].end < nearGaps {
-			n++
-		}
-		if err := f.read(ctx, key, p, readable[:n]); err != nil {
-			return err
-		}
-		readable = readable[n:]
-	}
-	return nil
-}
-
-// read reads gaps that lie near each other back from the log.
-func (f *fates) read(ctx context.Context, key partitionKey, p *Partition, gaps []gap) error {
-	for _, g := range gaps {
-		p.Aborted += g.end - g.from // Whatever is not found.
-	}
-	next := 0
-	return exactly.Scan(ctx, f.options.Kafka, exactly.Range{
-		Topic: f.log.name, Partition: key.partition, From: gaps[0].from, End: gaps[len(gaps)-1].end, FetchBytes: gapFetchBytes,
-	}, func(r *kgo.Record) {
-		for next < len(gaps) && r.Offset >= gaps[next].end {
-			next++
-		}
-		if next == len(gaps) || r.Offset < gaps[next].from {
-			return
-		}
-		p.Aborted--
-		if r.Attrs.IsControl() {
-			p.Markers++
-			return
-		}
-		p.Missing++
-		f.report.add(Difference{
-			Kind: Missing, Table: "uploads", Position: position(key, r.Offset),
-			Detail: fmt.Sprintf("key %q, appended %s", clip(r.Key), r.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z")),
-		})
-	})
-}
-
-// clip bounds a key that is shown.
-func clip(key []byte) []byte { return key[:min(len(key), 80)] }

@@ -12,8 +12,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-
-	"github.com/tintype/tintype/exactly"
 )
 
 // partitionKey names a partition of uploads.
@@ -26,9 +24,11 @@ type partitionKey struct {
 type bounds struct {
 	// from is where the audit begins, start the log's first offset.
 	from, start int64
-	// read is the offset after the last record that extract has read, end the
-	// one after the last stable record.
+	// read is the offset after the last record that extract has read, at most end,
+	// the one after the last stable record.
 	read, end int64
+	// unread is how many offsets retention took before extract had read them.
+	unread int64
 }
 
 // uploadsLog is the topic uploads as it is.
@@ -89,7 +89,8 @@ func readLog(ctx context.Context, o Options) (uploadsLog, error) {
 		}
 		b.read = b.start
 		if at, ok := committed.Lookup(name, partition); ok && at.At >= 0 {
-			b.read = at.At
+			b.read = min(at.At, b.end) // A log that lost its tail ends before what was read.
+			b.unread = max(b.start-b.read, 0)
 		}
 		if at, ok := since.Lookup(name, partition); ok {
 			b.from = at.Offset
@@ -107,7 +108,7 @@ func readLog(ctx context.Context, o Options) (uploadsLog, error) {
 func (l uploadsLog) scope(since time.Time) string {
 	parts := make([]string, 0, len(l.partitions)+1)
 	if since.IsZero() {
-		parts = append(parts, fmt.Sprintf("src_topic_id != '%s'", l.id))
+		parts = append(parts, fmt.Sprintf("(src_topic_id != '%s' AND src_offset >= 0)", l.id))
 	}
 	for _, partition := range slices.Sorted(maps.Keys(l.partitions)) {
 		b := l.partitions[partition]
@@ -118,80 +119,10 @@ func (l uploadsLog) scope(since time.Time) string {
 
 // beyond is the condition of rows of offsets that extract had not read.
 func (l uploadsLog) beyond() string {
-	parts := []string{"0"}
+	parts := []string{"src_offset < 0"}
 	for _, partition := range slices.Sorted(maps.Keys(l.partitions)) {
 		parts = append(parts, fmt.Sprintf("(src_partition = %d AND src_offset >= %d)", partition, l.partitions[partition].read))
 	}
-	known := fmt.Sprintf("src_partition >= %d", len(l.partitions))
-	return fmt.Sprintf("src_topic_id = '%s' AND (%s OR %s)", l.id, strings.Join(parts, " OR "), known)
-}
-
-// awaitArrival waits until what extract had read has passed the stages behind
-// it. It reports what it waits for when the time is over.
-func awaitArrival(ctx context.Context, o Options) (drained bool, behind string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, max(o.Wait, time.Second))
-	defer cancel()
-	for _, hop := range []struct {
-		group  string
-		topics []string
-	}{
-		{o.Extract, []string{o.ExtractLoop}},
-		{o.Transform, []string{o.Topics.Photos.Name}},
-		{o.Load, []string{o.Topics.Developed.Name, o.Topics.DeadLetters.Name}},
-		// A dead letter of the loader itself.
-		{o.Load, []string{o.Topics.DeadLetters.Name}},
-	} {
-		for _, topic := range hop.topics {
-			drained, behind, err = awaitGroup(ctx, o, hop.group, topic)
-			if err != nil || !drained {
-				return false, behind, err
-			}
-		}
-	}
-	return true, "", nil
-}
-
-// awaitGroup waits until a group has read what a topic holds now.
-func awaitGroup(ctx context.Context, o Options, group, topic string) (drained bool, behind string, err error) {
-	admin := kadm.NewClient(o.Kafka)
-	ends, err := admin.ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return true, "", nil // A loop that was never needed.
-	}
-	if err != nil {
-		return false, "", fmt.Errorf("audit: list last offsets of %s: %w", topic, err)
-	}
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		lag, err := exactly.Behind(ctx, o.Kafka, group)
-		if err != nil {
-			if ctx.Err() != nil {
-				return false, fmt.Sprintf("group %s does not answer", group), nil
-			}
-			return false, "", err
-		}
-		waiting := int64(0)
-		for partition, end := range ends[topic] {
-			if end.Offset == 0 {
-				continue
-			}
-			at, ok := lag.Lag.Lookup(topic, partition)
-			switch {
-			case !ok:
-				waiting += end.Offset
-			case at.Commit.At < end.Offset && at.Lag > 0:
-				waiting += min(at.Lag, end.Offset-max(at.Commit.At, 0))
-			}
-		}
-		if waiting == 0 {
-			return true, "", nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, fmt.Sprintf("group %s is %d records of %s behind", group, waiting, topic), nil
-		case <-time.After(pause):
-		}
-	}
+	parts = append(parts, "src_partition < 0", fmt.Sprintf("src_partition >= %d", len(l.partitions)))
+	return fmt.Sprintf("src_topic_id = '%s' AND (%s)", l.id, strings.Join(parts, " OR "))
 }
