@@ -260,29 +260,45 @@ func (r *Recount) tables(ctx context.Context, brokers string, groups groups, fat
 	if err != nil {
 		return err
 	}
-	for id := range ids {
+	for id, n := range ids {
+		if n > 1 {
+			r.differ("upload id %q was taken %d times", id, n)
+		}
 		if seen[id] == nil {
 			r.differ("table of extract: upload id %q is not there", id)
+		}
+	}
+	named := map[string]bool{}
+	for _, all := range fates {
+		for _, f := range all {
+			named[f.GetSender().GetUploadId()] = true
+		}
+	}
+	for id := range seen {
+		if !named[id] {
+			r.differ("table of extract: upload id %q is there, and in no fate", id)
 		}
 	}
 	return nil
 }
 
 // firsts finds the one original of each content, which all duplicates refer to, and
-// the upload ids that are taken.
-func (r *Recount) firsts(fates map[event.Position][]fate) (originals map[string]fate, ids map[string]bool) {
-	originals, ids = map[string]fate{}, map[string]bool{}
+// how often each upload id was taken.
+func (r *Recount) firsts(fates map[event.Position][]fate) (originals map[string]fate, ids map[string]int) {
+	originals, ids = map[string]fate{}, map[string]int{}
 	for _, all := range fates {
 		for _, f := range all {
-			switch f.Outcome {
+			switch id := f.GetSender().GetUploadId(); f.Outcome {
 			case eventpb.Outcome_OUTCOME_ORIGINAL:
-				ids[f.GetSender().GetUploadId()] = true
+				ids[id]++
 				if other, there := originals[f.content()]; there {
-					r.differ("%s has two originals, upload %q and upload %q", f.content(), other.GetSender().GetUploadId(), f.GetSender().GetUploadId())
+					r.differ("%s has two originals, upload %q and upload %q", f.content(), other.GetSender().GetUploadId(), id)
 				}
 				originals[f.content()] = f
-			case eventpb.Outcome_OUTCOME_DUPLICATE, eventpb.Outcome_OUTCOME_REPEAT:
-				ids[f.GetSender().GetUploadId()] = true
+			case eventpb.Outcome_OUTCOME_DUPLICATE:
+				ids[id]++
+			case eventpb.Outcome_OUTCOME_REPEAT:
+				ids[id] += 0 // It was taken before, by an upload that may have died.
 			default: // The dead may have died before their upload id was looked at.
 			}
 		}
@@ -359,13 +375,33 @@ func (r *Recount) each(ctx context.Context, conn driver.Conn, log origins, fates
 			r.RowsInvented++
 		}
 	}
-	var twice int64
-	query := "SELECT count() - uniqExact(" + identities["dead_letters"] + ") FROM dead_letters"
-	if err := conn.QueryRow(ctx, query).Scan(&twice); err != nil {
-		return fmt.Errorf("chaos: %s: %w", query, err)
+	for at := range renditions {
+		if _, there := log[at]; !there {
+			r.differ("renditions of %s, which is no upload", at)
+		}
 	}
-	if twice > 0 {
-		r.differ("dead_letters: %d rows are there twice", twice)
+	return r.letters(ctx, conn, log, fates)
+}
+
+// letters compares the dead letters, which are told apart by stage, with the dead.
+func (r *Recount) letters(ctx context.Context, conn driver.Conn, log origins, fates map[event.Position][]fate) error {
+	letters, err := counts(ctx, conn, "SELECT src_topic_id, src_partition, src_offset, toString(stage) FROM dead_letters")
+	if err != nil {
+		return err
+	}
+	for at, stages := range letters {
+		slices.Sort(stages)
+		if n := len(stages) - len(slices.Compact(stages)); n > 0 {
+			r.differ("dead_letters: %d rows of %s are there twice", n, at)
+		}
+		if _, there := log[at]; !there {
+			r.differ("dead_letters of %s, which is no upload", at)
+		}
+	}
+	for at, all := range fates {
+		if _, there := letters[at]; !there && all[0].Outcome == eventpb.Outcome_OUTCOME_DEAD {
+			r.differ("dead_letters: none of %s, which is dead", at)
+		}
 	}
 	return nil
 }
