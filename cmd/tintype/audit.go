@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/internal/audit"
 	"github.com/tintype/tintype/internal/servers"
@@ -24,6 +26,7 @@ type auditCommand struct {
 	nameFlags
 	Since       string        `help:"Audit only what was appended since: a time (RFC 3339), or a duration back from now such as 24h." placeholder:"TIME"`
 	WaitTimeout time.Duration `help:"How long records that are under way may take to arrive." default:"30s"`
+	Strict      bool          `help:"Wait for what extract has not read yet, too, and fail while it is pending."`
 	Output      string        `short:"o" env:"-" help:"text, or json: one object." enum:"text,json" default:"text"`
 }
 
@@ -31,8 +34,9 @@ type auditCommand struct {
 func (auditCommand) Help() string {
 	return "Examples:\n  tintype audit\n  tintype audit --since 24h -o json\n\n" +
 		"Every committed record of the topic uploads must be one row of the table uploads, without FINAL. What is missing, there twice, or was " +
-		"never in the log is named by its position: topic-id/partition/offset. Records that extract has not read yet are pending, not missing. " +
-		"Exit code 1 when anything differs, or when records did not arrive within --wait-timeout."
+		"never in the log is named by its position: topic-id/partition/offset. What extract has not read yet, or a later stage, is pending, not missing. " +
+		"Exit code 1 when anything differs, when records that extract has read did not arrive within --wait-timeout, or with --strict when anything is pending; " +
+		"3 when the audit could not be made."
 }
 
 // sinceTime reads --since.
@@ -85,10 +89,13 @@ func (c *auditCommand) Run(e *env) error {
 	defer func() { _ = conn.Close() }() // It only read.
 	extract := topologies.Group(c.Deployment, event.StageExtract)
 	report, err := audit.Run(e.ctx, audit.Options{
-		ClickHouse: conn, Kafka: client, Topics: event.TopicsOf(c.Deployment, c.UploadsTopic), Since: since, Wait: c.WaitTimeout,
+		ClickHouse: conn, Kafka: client, Topics: event.TopicsOf(c.Deployment, c.UploadsTopic), Since: since, Wait: c.WaitTimeout, Strict: c.Strict,
 		Extract: extract, Transform: topologies.Group(c.Deployment, event.StageTransform), Load: topologies.Group(c.Deployment, event.StageLoad),
 		ExtractLoop: topologies.LoopTopic(extract),
 	})
+	if err != nil && e.ctx.Err() == nil {
+		return &setupError{err} // Code 1 is for what was found.
+	}
 	if err != nil {
 		return err
 	}
@@ -111,48 +118,80 @@ func auditVerdict(r *audit.Report) error {
 		return nil
 	}
 	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(r.Differences)) {
+		parts = append(parts, fmt.Sprintf("%d %s", r.Differences[kind], strings.ReplaceAll(string(kind), "_", " ")))
+	}
 	if !r.Drained {
 		parts = append(parts, "not drained, "+r.Behind)
 	}
-	for _, kind := range slices.Sorted(maps.Keys(r.Differences)) {
-		parts = append(parts, fmt.Sprintf("%d %s", r.Differences[kind], strings.ReplaceAll(string(kind), "_", " ")))
+	if pending := r.Pending(); r.Strict && pending > 0 {
+		parts = append(parts, fmt.Sprintf("%d pending", pending))
 	}
 	return fmt.Errorf("audit: %s", strings.Join(parts, ", "))
 }
 
-// printAudit prints a report for people.
+// printAudit prints a report for people: a table for each topic, what differs,
+// what could not be checked, and the verdict.
 func printAudit(w io.Writer, r *audit.Report) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(t, "partition\tfrom\tend\trows\toriginal\tduplicate\trepeat\tdead\tlost\tmarkers\taborted\texpired\tpending\tmissing\ttwice\tinvented\t") // Flush returns the error.
-	topic := ""
+	byTopic := map[uuid.UUID][]audit.Partition{}
+	var topics []uuid.UUID
 	for _, p := range r.Partitions {
-		if id := p.TopicID.String(); id != topic {
-			topic = id
-			note := ""
-			if p.Gone {
-				note = ", which is gone: offsets without a row cannot be read any more"
-			}
-			if err := t.Flush(); err != nil {
-				return err
-			}
-			_, _ = fmt.Fprintf(w, "topic %s%s\n", id, note)
+		if byTopic[p.TopicID] == nil {
+			topics = append(topics, p.TopicID)
 		}
-		o := p.Outcomes
-		_, _ = fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", p.Partition, p.From, p.End, p.Rows,
-			o["original"], o["duplicate"], o["repeat"], o["dead"], o["lost"], p.Markers, p.Aborted, p.Expired+p.Unverified, p.Pending, p.Missing, p.Twice, p.Invented)
+		byTopic[p.TopicID] = append(byTopic[p.TopicID], p)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, d := range r.Examples {
-		if _, err := fmt.Fprintf(w, "%s in %s: %s %s\n", d.Kind, d.Table, d.Position, d.Detail); err != nil {
+	for _, topic := range topics {
+		if err := printAudited(w, byTopic[topic]); err != nil {
 			return err
 		}
 	}
-	verdict := "every upload that was read has its row, once"
+	var lines []string
+	named := map[audit.Kind]uint64{}
+	for _, d := range r.Examples {
+		lines = append(lines, d.String())
+		named[d.Kind]++
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Differences)) {
+		if more := r.Differences[kind] - named[kind]; more > 0 {
+			lines = append(lines, fmt.Sprintf("%s: %d more", kind, more))
+		}
+	}
+	for _, note := range r.Notes {
+		lines = append(lines, "note: "+note)
+	}
+	verdict := "proved: every upload that was read has its row, once"
 	if !r.OK() {
 		verdict = "NOT proved"
 	}
-	_, err := fmt.Fprintf(w, "%s (%.1f s)\n", verdict, r.Seconds)
+	if pending := r.Pending(); pending > 0 {
+		verdict += fmt.Sprintf("; %d offsets are pending", pending)
+	}
+	_, err := fmt.Fprintln(w, strings.Join(append(lines, fmt.Sprintf("%s (%.1f s)", verdict, r.Seconds)), "\n"))
 	return err
+}
+
+// printAudited prints the partitions of one topic.
+func printAudited(w io.Writer, partitions []audit.Partition) error {
+	head, ticks := "topic "+partitions[0].TopicID.String(), uint64(0)
+	if partitions[0].Gone {
+		head += ", which is gone: what its offsets without a row were cannot be told"
+	}
+	for _, p := range partitions {
+		ticks += p.Ticks
+	}
+	if ticks > 0 {
+		head += fmt.Sprintf(", with %d ticks", ticks)
+	}
+	if _, err := fmt.Fprintln(w, head); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(t, "partition\tfrom\tend\trows\toriginal\tduplicate\trepeat\tdead\tlost\tmarkers\taborted\texpired\tunverified\tpending\tmissing\ttwice\tinvented\t") // Flush returns the error.
+	for _, p := range partitions {
+		o := p.Outcomes
+		_, _ = fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", p.Partition, p.From, p.End, p.Rows,
+			o["original"], o["duplicate"], o["repeat"], o["dead"], o["lost"], p.Markers, p.Aborted, p.Expired, p.Unverified, p.Pending, p.Missing, p.Twice, p.Invented)
+	}
+	return t.Flush()
 }
