@@ -65,7 +65,8 @@ func newLabAt(t testing.TB, brokers []string) *lab {
 	l := &lab{t: t, brokers: brokers}
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + strconv.FormatInt(time.Now().UnixNano(), 36)
 	l.group, l.in, l.out = goka.Group(name), name+"-in", name+"-out"
-	client, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+		kgo.UnknownTopicRetries(-1)) // A broker shows a topic a while after it was created.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +332,7 @@ func TestTransactionsEndWhereTheHookSays(t *testing.T) {
 	for i, r := range records {
 		r.Partition = int32(i % labPartitions)
 	}
-	manual, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	manual, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(-1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,8 @@ func (l *lab) recreate(topic string) {
 // sendAnew produces with a client that has not seen the topic before.
 func (l *lab) sendAnew(records ...*kgo.Record) {
 	l.t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+		kgo.UnknownTopicRetries(-1)) // A broker shows a topic a while after it was created.
 	if err != nil {
 		l.t.Fatal(err)
 	}
