@@ -187,7 +187,7 @@ func (l *lab) sendTo(topic string, hasher func() hash.Hash32, records []*kgo.Rec
 		copied.Topic, copied.Partition = topic, route(r.Key, labPartitions)
 		records[i] = &copied
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(-1))
 	if err != nil {
 		l.t.Fatal(err)
 	}
