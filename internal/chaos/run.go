@@ -88,7 +88,7 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 // audit runs tintype audit, as a user does.
 func (l *lab) audit(ctx context.Context, r *Result) error {
 	var out, message bytes.Buffer
-	command := exec.CommandContext(ctx, l.options.Binary, "audit", "-o", "json", "--kafka", l.kafka.addr(), "--clickhouse", l.clickHouse.Native())
+	command := exec.CommandContext(ctx, l.options.Binary, "audit", "--strict", "-o", "json", "--kafka", l.kafka.addr(), "--clickhouse", l.clickHouse.Native())
 	command.Stdout, command.Stderr = &out, &message
 	err := command.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
