@@ -90,7 +90,9 @@ func (p *clickHouseProxy) armLose(f func()) (disarm func() bool) {
 	}
 }
 
-var insertInto = regexp.MustCompile(`INSERT INTO (?:\w+\.)?(\w+)`)
+// insertInto finds inserts of data. What the loader notes of itself before, in
+// load_owners, is none.
+var insertInto = regexp.MustCompile(`INSERT INTO (?:\w+\.)?(uploads|renditions|dead_letters|ticks)\b`)
 
 // An insert's answer ends with the end of the stream, or is an exception.
 const (
@@ -171,7 +173,7 @@ func (f *insertion) answers(data []byte) bool {
 	defer f.mu.Unlock()
 	refused, ended := data[0] == exceptionPacket, data[len(data)-1] == endOfStreamPacket
 	switch {
-	case refused && f.at != idle:
+	case f.at != idle && refused, f.at == asked && ended:
 		f.at = answered
 	case f.at == asked:
 		f.at = expected

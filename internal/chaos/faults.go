@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -73,6 +74,7 @@ func (l *lab) strike(ctx context.Context, f Fault) error {
 	case KillBroker:
 		l.brokerBusy.Lock()
 		defer l.brokerBusy.Unlock()
+		defer l.outages.begin()()
 		l.hit(l.target(ctx, func() (bool, bool) { return l.kafka.txns.any(), false }))
 		if err := l.broker.Kill(); err != nil {
 			return err
@@ -82,6 +84,7 @@ func (l *lab) strike(ctx context.Context, f Fault) error {
 	case KillClickHouse, KillBetweenTables, ClickHouseDown:
 		l.clickHouseBusy.Lock()
 		defer l.clickHouseBusy.Unlock()
+		defer l.outages.begin()()
 		return l.strikeClickHouse(ctx, f)
 	case SlowNetwork:
 		return l.slowNetwork(ctx, f.For)
@@ -112,7 +115,9 @@ func (l *lab) strikeWorker(ctx context.Context, f Fault, w *worker) error {
 		return w.start()
 	}
 	pause := func() error {
-		if err := w.signal(syscall.SIGSTOP, false); err != nil {
+		if err := w.signal(syscall.SIGSTOP, false); errors.Is(err, os.ErrProcessDone) {
+			return errMissed // It ended for want of a server.
+		} else if err != nil {
 			return fmt.Errorf("chaos: pause %s: %w", w.name, err)
 		}
 		wait(ctx, f.For)

@@ -37,6 +37,7 @@ type lab struct {
 
 	// brokerBusy and clickHouseBusy are held while a fault works on a server.
 	brokerBusy, clickHouseBusy sync.Mutex
+	outages                    outages
 
 	ledger  *ledger
 	uploads *uploads
@@ -179,7 +180,7 @@ func (l *lab) awaitReady(ctx context.Context) error {
 			names = append(names, t.Name)
 		}
 		details, err := kadm.NewClient(client).ListTopics(ctx, names...)
-		return err == nil && details.Error() == nil, nil //nolint:nilerr // Asked again.
+		return err == nil && details.Error() == nil, nil
 	})
 }
 

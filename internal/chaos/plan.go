@@ -91,8 +91,9 @@ func lasting(kind Kind, r *rand.Rand) time.Duration {
 		// At once, or when its controller has taken it for dead: its partitions
 		// lose their leader after it is back, or before.
 		return time.Duration(r.IntN(2)) * (kafkatest.Session + 2*time.Second)
+	default:
+		return 0
 	}
-	return 0
 }
 
 // calm is kept before the topic is created anew, so that no fault is under way

@@ -26,6 +26,9 @@ type worker struct {
 	binary     string
 	args       []string
 	clickHouse *clickHouseProxy
+	// excused reports whether a server is or just was away: a worker that is
+	// started then ends with [exitSetup].
+	excused func() bool
 	// busy is held while a fault works on this worker.
 	busy sync.Mutex
 
@@ -39,10 +42,22 @@ type worker struct {
 	starts    int
 }
 
+// exitSetup is how a command ends that lacks a server at its start; a supervisor
+// starts it again.
+const exitSetup = 3
+
+// restartAfter is how long the supervisor waits.
+const restartAfter = time.Second
+
 // start starts the process.
 func (w *worker) start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.launch()
+}
+
+// launch starts the process, with the lock held.
+func (w *worker) launch() error {
 	w.starts++
 	log, err := os.OpenFile(filepath.Join(w.dir, "run.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -65,11 +80,19 @@ func (w *worker) start() error {
 		}
 		err = command.Wait()
 		w.mu.Lock()
-		if !w.asked {
+		again := !w.asked && command.ProcessState.ExitCode() == exitSetup && w.excused()
+		if !w.asked && !again {
 			w.surprises = append(w.surprises, fmt.Sprintf("%s ended by itself: %v: %s", w.name, err, w.lastLine()))
 		}
 		w.mu.Unlock()
 		close(ended)
+		if again {
+			time.AfterFunc(restartAfter, func() {
+				if err := w.revive(); err != nil {
+					w.surprise(err.Error())
+				}
+			})
+		}
 	}()
 	if err := <-started; err != nil {
 		return fmt.Errorf("chaos: start %s: %w", w.name, err)
@@ -149,22 +172,27 @@ func (w *worker) stop(ctx context.Context, patience time.Duration) error {
 // revive starts a process again that ended by itself.
 func (w *worker) revive() error {
 	w.mu.Lock()
-	dead, asked := false, w.asked
+	defer w.mu.Unlock()
 	select {
 	case <-w.ended:
-		dead = true
 	default:
-	}
-	w.mu.Unlock()
-	if !dead || asked {
 		return nil
 	}
-	return w.start()
+	if w.asked {
+		return nil
+	}
+	return w.launch()
+}
+
+func (w *worker) surprise(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.surprises = append(w.surprises, text)
 }
 
 // newWorker makes a worker's folder and its proxy to ClickHouse.
 func (l *lab) newWorker(ctx context.Context, i int) (*worker, error) {
-	w := &worker{name: "worker " + strconv.Itoa(i), dir: filepath.Join(l.dir, "worker-"+strconv.Itoa(i)), binary: l.options.Binary}
+	w := &worker{name: "worker " + strconv.Itoa(i), dir: filepath.Join(l.dir, "worker-"+strconv.Itoa(i)), binary: l.options.Binary, excused: l.outages.lately}
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("chaos: make the folder of %s: %w", w.name, err)
 	}
