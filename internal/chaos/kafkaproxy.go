@@ -11,6 +11,10 @@ import (
 
 // transactions knows which transactions are open, by what passes the proxy.
 type transactions struct {
+	// none says that the workers' delivery has none: then a commit is that of
+	// offsets alone.
+	none bool
+
 	mu   sync.Mutex
 	open map[string]bool
 	// armed are called once, with a commit of the instance on its way; they hold
@@ -59,7 +63,7 @@ func (t *transactions) disarm(instance string) bool {
 
 // passes notes a request, and reports whether it may pass.
 func (t *transactions) passes(r request) bool {
-	if r.transactionalID == "" {
+	if r.transactionalID == "" && (r.key != offsetCommitKey || !t.none) {
 		return true
 	}
 	t.mu.Lock()
@@ -72,6 +76,10 @@ func (t *transactions) passes(r request) bool {
 			strike = t.armed[instance]
 			delete(t.armed, instance)
 		}
+	case offsetCommitKey:
+		instance := strings.TrimPrefix(r.clientID, clientPrefix)
+		strike = t.armed[instance]
+		delete(t.armed, instance)
 	}
 	t.mu.Unlock()
 	return strike == nil || strike()
@@ -94,6 +102,10 @@ func (t *transactions) died(instance string) {
 		}
 	}
 }
+
+// clientPrefix is what the client ids of package exactly begin with; the instance
+// follows.
+const clientPrefix = "exactly-"
 
 func instanceOf(transactionalID string) string {
 	_, instance, _ := strings.Cut(transactionalID, "/")

@@ -135,3 +135,28 @@ func TestDisarm(t *testing.T) {
 		t.Error("a commit was dropped that nobody asked for")
 	}
 }
+
+// Where the delivery has no transactions, a commit is that of offsets alone; where
+// it has, that is none to strike at.
+func TestCommitWithoutTransaction(t *testing.T) {
+	frame, err := readFrame(bytes.NewReader(framed(kmsg.NewPtrOffsetCommitRequest(), 8, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit := parseRequest(frame)
+	if commit.key != offsetCommitKey || commit.clientID != "a client" {
+		t.Fatalf("read %+v", commit)
+	}
+	commit.clientID = clientPrefix + "one"
+	for _, none := range []bool{false, true} {
+		txns := newTransactions()
+		txns.none = none
+		txns.arm("one", func() bool { return false })
+		if txns.passes(commit) == none || txns.disarm("one") == none {
+			t.Errorf("without transactions %v: struck at the wrong commit", none)
+		}
+		if !txns.passes(commit) {
+			t.Error("a commit was dropped that nobody asked for")
+		}
+	}
+}

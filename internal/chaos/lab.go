@@ -62,6 +62,7 @@ func openLab(ctx context.Context, o Options) (l *lab, err error) {
 		return l, err
 	}
 	l.kafka = &kafkaProxy{txns: newTransactions()}
+	l.kafka.txns.none = o.Delivery != exactly.ExactlyOnce
 	if err := l.kafka.listen(ctx, ""); err != nil {
 		return l, fmt.Errorf("chaos: listen for Kafka: %w", err)
 	}

@@ -54,7 +54,8 @@ func (r *Result) Failures() []string {
 			fail("tintype audit proves nothing")
 		}
 	}
-	if 2*r.Hits.Either < r.Hits.Kills {
+	// Without transactions there is less to hit, and the promise shows what was.
+	if r.Delivery == exactly.ExactlyOnce && 2*r.Hits.Either < r.Hits.Kills {
 		fail("of %d kills only %d hit an open transaction or an insert in flight", r.Hits.Kills, r.Hits.Either)
 	}
 	for _, kind := range Kinds() {

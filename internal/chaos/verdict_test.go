@@ -43,7 +43,7 @@ func TestFailures(t *testing.T) {
 		"table differs": {func(r *Result) { r.Recount.Others = []string{"a table differs"} }, exact, "a table differs"},
 		"audit":         {func(r *Result) { r.AuditOK = false }, exact, "audit"},
 		"trouble":       {func(r *Result) { r.Troubles = []string{"worker 1 ended by itself"} }, all, "worker 1 ended"},
-		"few hits":      {func(r *Result) { r.Hits.Kills = 5 }, all, "of 5 kills only 2"},
+		"few hits":      {func(r *Result) { r.Hits.Kills = 5 }, exact, "of 5 kills only 2"},
 		"no strike":     {func(r *Result) { r.Faults[Slow] = 0 }, all, "slow records: struck 0 times of 1"},
 	} {
 		for _, delivery := range all {

@@ -6,9 +6,11 @@ import (
 	"io"
 )
 
-// The requests of Kafka's protocol that open and end transactions.
+// The requests of Kafka's protocol that open and end transactions, or commit
+// offsets without one.
 const (
 	produceKey         = 0
+	offsetCommitKey    = 8
 	initProducerIDKey  = 22
 	endTxnKey          = 26
 	txnOffsetCommitKey = 28
@@ -37,6 +39,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 type request struct {
 	key         int16
 	correlation int32
+	clientID    string
 	// transactionalID is set for the requests that a transaction is made of.
 	transactionalID string
 }
@@ -53,18 +56,18 @@ func parseRequest(frame []byte) request {
 	}
 	r := request{key: int16(binary.BigEndian.Uint16(b)), correlation: int32(binary.BigEndian.Uint32(b[4:]))}
 	version := int16(binary.BigEndian.Uint16(b[2:]))
-	from, known := flexible[r.key]
-	if !known || version < from {
-		return r
-	}
 	b = b[8:]
-	if n := int16(binary.BigEndian.Uint16(b)); n >= 0 { // The client id.
+	if n := int16(binary.BigEndian.Uint16(b)); n >= 0 {
 		if len(b) < 2+int(n) {
 			return r
 		}
+		r.clientID = string(b[2:][:n])
 		b = b[2+n:]
 	} else {
 		b = b[2:]
+	}
+	if from, known := flexible[r.key]; !known || version < from {
+		return r
 	}
 	if len(b) == 0 || b[0] != 0 { // Tags, which clients do not send.
 		return r

@@ -58,7 +58,7 @@ func TestTransactionalIDsAreRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := parseRequest(frame), (request{c.key, 42, c.id}); got != want {
+			if got, want := parseRequest(frame), (request{c.key, 42, "a client", c.id}); got != want {
 				t.Errorf("request %d, version %d: %+v, not %+v", c.key, version, got, want)
 			}
 		}
