@@ -94,7 +94,7 @@ func (c *auditCommand) Run(e *env) error {
 		ExtractLoop: topologies.LoopTopic(extract),
 	})
 	if err != nil && e.ctx.Err() == nil {
-		return &setupError{err} // Code 1 is for what was found.
+		return &setupError{cluster.Advise(err, c.Deployment+"-")} // Code 1 is for what was found.
 	}
 	if err != nil {
 		return err

@@ -110,18 +110,18 @@ func (c *doctorCommand) kafka(ctx context.Context, passwords deployment.Secrets)
 	results = append(results, c.failover(ctx, admin, meta.Brokers.NodeIDs())...)
 	topics := event.TopicsOf(c.Deployment, c.UploadsTopic)
 	count, err := topologies.CheckTopics(ctx, admin, topics)
-	results = append(results, verdict("topics", err, fmt.Sprintf("%d topics of %d partitions, stamped by append time", len(topics.All()), count)))
+	results = append(results, verdict("topics", cluster.Advise(err, c.Deployment+"-"), fmt.Sprintf("%d topics of %d partitions, stamped by append time", len(topics.All()), count)))
 	for _, topic := range topics.All() {
 		if id, err := deployment.TopicID(ctx, admin, topic.Name); err == nil {
 			results = append(results, verdict("topic "+topic.Name, nil, "id "+id.String()))
 		}
 	}
-	return append(results, c.groups(ctx, client)...)
+	return append(results, c.groups(ctx, client, cluster)...)
 }
 
 // groups tells each group's members and lag; a group that never ran is no
 // failure.
-func (c *doctorCommand) groups(ctx context.Context, client *kgo.Client) []check {
+func (c *doctorCommand) groups(ctx context.Context, client *kgo.Client, cluster *servers.Kafka) []check {
 	var results []check
 	for _, stage := range topologies.Stages() {
 		group := topologies.Group(c.Deployment, stage)
@@ -130,7 +130,7 @@ func (c *doctorCommand) groups(ctx context.Context, client *kgo.Client) []check 
 		if len(lag.Members) > 0 {
 			found = fmt.Sprintf("%s, %d members, %d records behind", lag.State, len(lag.Members), lag.Lag.Total())
 		}
-		results = append(results, verdict("group "+group, err, found))
+		results = append(results, verdict("group "+group, cluster.Advise(err, c.Deployment+"-"), found))
 	}
 	return results
 }

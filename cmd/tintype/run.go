@@ -139,8 +139,8 @@ func (c *runCommand) Run(e *env) error {
 		slog.String("metrics", "http://"+address+"/metrics"))
 	err = runner.Run(e.ctx, d.PartitionCount)
 	log.Info("stages ended", slog.Bool("drained", err == nil))
-	err = errors.Join(err, d.Close())
-	if servers.LacksRight(err) {
+	err = d.Advise(errors.Join(err, d.Close()))
+	if servers.Refused(err) {
 		return &setupError{err}
 	}
 	return err

@@ -90,7 +90,7 @@ func Open(ctx context.Context, o Options) (_ *Deployment, err error) {
 		return nil, err
 	}
 	if err := d.openTopics(ctx); err != nil {
-		return nil, err
+		return nil, d.Advise(err)
 	}
 	if d.Codecs, err = servers.Codecs(ctx, o.Addresses.Registry, o.Secrets.Registry, d.Topics); err != nil {
 		return nil, err
@@ -153,10 +153,13 @@ func openClickHouse(ctx context.Context, address, password string) (driver.Conn,
 		return nil, servers.AdviseClickHouse(err)
 	}
 	if err := load.Migrate(ctx, options); err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(servers.AdviseClickHouse(err), conn.Close())
 	}
 	return conn, nil
 }
+
+// Advise adds to the error of a server that refused its user which right to give.
+func (d *Deployment) Advise(err error) error { return d.Kafka.Advise(err, d.Name+"-") }
 
 // Close ends the connections.
 func (d *Deployment) Close() error {

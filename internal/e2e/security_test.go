@@ -16,7 +16,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +29,7 @@ import (
 
 	"github.com/tintype/tintype/internal/devstack/devtest"
 	"github.com/tintype/tintype/internal/kafkatest"
+	"github.com/tintype/tintype/topologies"
 )
 
 // authority makes a certificate for 127.0.0.1 that is its own authority, as PEM
@@ -83,7 +87,7 @@ func read(t *testing.T, path string) string {
 }
 
 // secure starts a broker and a ClickHouse with TLS, users and rights. The user
-// tintype may do what a deployment needs, nobody may do nothing, and two others
+// tintype may do what a deployment needs, nobody may do nothing, and the others
 // lack one right each.
 func secure(t *testing.T) *secured {
 	t.Helper()
@@ -91,7 +95,10 @@ func secure(t *testing.T) *secured {
 	var key string
 	s.cert, key = authority(t, "tintype test")
 	broker, err := kafkatest.Start(t.Context(), kafkatest.Options{Dir: t.TempDir(), Secure: &kafkatest.Secure{
-		Users:       map[string]string{"tintype": kafkaPassword, "nobody": kafkaPassword, "transactionless": kafkaPassword, "groupless": kafkaPassword},
+		Users: map[string]string{
+			"tintype": kafkaPassword, "nobody": kafkaPassword, "transactionless": kafkaPassword, "groupless": kafkaPassword,
+			"writeless": kafkaPassword, "createless": kafkaPassword,
+		},
 		Certificate: read(t, s.cert), Key: read(t, key),
 	}})
 	if err != nil {
@@ -141,8 +148,11 @@ func (s *secured) allow(t *testing.T) {
 	for _, acl := range []*kadm.ACLBuilder{
 		kadm.NewACLs().Allow("User:tintype", "User:transactionless", "User:groupless").Topics("uploads", "photos", "developed", "dead-letters", "tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).
 			Operations(kadm.OpRead, kadm.OpWrite, kadm.OpDescribe, kadm.OpCreate, kadm.OpDescribeConfigs),
-		kadm.NewACLs().Allow("User:tintype", "User:transactionless").Groups("tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead, kadm.OpDescribe),
-		kadm.NewACLs().Allow("User:tintype", "User:groupless").TransactionalIDs("tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpWrite, kadm.OpDescribe),
+		kadm.NewACLs().Allow("User:writeless").Topics("uploads", "photos", "developed", "dead-letters", "tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).
+			Operations(kadm.OpRead, kadm.OpCreate, kadm.OpDescribe, kadm.OpDescribeConfigs),
+		kadm.NewACLs().Allow("User:createless").Topics("other-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead, kadm.OpWrite, kadm.OpDescribe),
+		kadm.NewACLs().Allow("User:tintype", "User:transactionless", "User:writeless").Groups("tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead, kadm.OpDescribe),
+		kadm.NewACLs().Allow("User:tintype", "User:groupless", "User:writeless").TransactionalIDs("tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpWrite, kadm.OpDescribe),
 	} {
 		results, err := admin.CreateACLs(t.Context(), acl.AllowHosts())
 		if err != nil {
@@ -206,6 +216,49 @@ func TestTheJobOverTLSAndSASL(t *testing.T) {
 	end(t, worker)
 }
 
+// maxCalls is how often a command may connect to the address that it was given
+// before it ends: each of three stages has up to four clients, which go there once.
+const maxCalls = 15
+
+var loopbackAddress = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+
+// counted puts a proxy that counts connections before the address in a URL.
+func counted(t *testing.T, url string) (proxied string, connections *atomic.Int64) {
+	t.Helper()
+	to := loopbackAddress.FindString(url)
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections = new(atomic.Int64)
+	var pipes sync.WaitGroup
+	pipes.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return // The listener is closed.
+			}
+			connections.Add(1)
+			out, err := new(net.Dialer).DialContext(t.Context(), "tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+				pipes.Go(func() {
+					_, _ = io.Copy(way[0], way[1]) // However it ends, both sides learn it.
+					_, _ = in.Close(), out.Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		pipes.Wait()
+	})
+	return strings.Replace(url, to, l.Addr().String(), 1), connections
+}
+
 // What is wrong with a certificate, a password or a right is one line, at once.
 func TestWhatKeepsTheJobOut(t *testing.T) {
 	s := secure(t)
@@ -221,21 +274,44 @@ func TestWhatKeepsTheJobOut(t *testing.T) {
 		args[4] = strings.Replace(args[4], s.cert, otherCert, 1)
 		return args
 	}
+	// Who may not write learns so from an upload.
+	if _, said, code := s.do(t, kafkaPassword, clickHousePassword,
+		append(s.flags("produce", "tintype", s.cert), "--blobs", "file://"+filepath.ToSlash(s.dir), "--synthetic", "1", "--small")...); code != 0 {
+		t.Fatalf("produce: %s", said)
+	}
+	with := func(args []string, i int, from, to string) []string {
+		args[i] = strings.Replace(args[i], from, to, 1)
+		return args
+	}
+	named := func(args []string, i int) []string {
+		args[i] += "&server_name=somewhere.else"
+		return args
+	}
 	for name, c := range map[string]struct {
 		args              []string
 		kafka, clickHouse string
 		want              string
 	}{
-		"the broker's certificate":  {run("tintype", otherCert), kafkaPassword, clickHousePassword, "certificate"},
+		"the broker's certificate":  {run("tintype", otherCert), kafkaPassword, clickHousePassword, "is ca= in --kafka"},
 		"the broker's password":     {run("tintype", s.cert), "wrong", clickHousePassword, "TINTYPE_KAFKA_PASSWORD"},
 		"the broker's TLS":          {plain(run("tintype", s.cert)), kafkaPassword, clickHousePassword, "TLS"},
-		"ClickHouse's certificate":  {foreignCA(run("tintype", s.cert)), kafkaPassword, clickHousePassword, "certificate"},
+		"ClickHouse's certificate":  {foreignCA(run("tintype", s.cert)), kafkaPassword, clickHousePassword, "is ca= in --clickhouse"},
 		"ClickHouse's password":     {run("tintype", s.cert), kafkaPassword, "wrong", "TINTYPE_CLICKHOUSE_PASSWORD"},
-		"all rights":                {run("nobody", s.cert), kafkaPassword, clickHousePassword, "AUTHORIZATION"},
-		"the right to transactions": {run("transactionless", s.cert), kafkaPassword, clickHousePassword, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"},
-		"the right to groups":       {run("groupless", s.cert), kafkaPassword, clickHousePassword, "GROUP_AUTHORIZATION_FAILED"},
+		"all rights":                {run("nobody", s.cert), kafkaPassword, clickHousePassword, "allow the user nobody at kafka+tls://"},
+		"the right to transactions": {run("transactionless", s.cert), kafkaPassword, clickHousePassword, "allow the user transactionless"},
+		"the broker's name":         {named(run("tintype", s.cert), 2), kafkaPassword, clickHousePassword, "server_name="},
+		"ClickHouse's name":         {named(run("tintype", s.cert), 4), kafkaPassword, clickHousePassword, "server_name="},
+		"a broker without TLS":      {with(run("tintype", s.cert), 2, s.broker.SecureAddr(), s.broker.Addr()), kafkaPassword, clickHousePassword, "TLS"},
+		"a ClickHouse without TLS":  {with(run("tintype", s.cert), 4, s.clickHouse, devtest.ClickHouse(t).Native()), kafkaPassword, clickHousePassword, "TLS"},
+		"ClickHouse's TLS":          {with(with(run("tintype", s.cert), 4, "clickhouse+tls", "clickhouse"), 4, "?ca="+s.cert, ""), kafkaPassword, clickHousePassword, "TLS"},
+		"the right to write":        {run("writeless", s.cert), kafkaPassword, clickHousePassword, "allow the user writeless"},
+		"the right to create":       {append(run("createless", s.cert), "--deployment", "other", "--uploads-topic", "other-uploads"), kafkaPassword, clickHousePassword, "Create while one is missing"},
+		"the right to groups":       {run("groupless", s.cert), kafkaPassword, clickHousePassword, "on the groups with the prefix tintype-"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var kafkaCalls, clickHouseCalls *atomic.Int64
+			c.args[2], kafkaCalls = counted(t, c.args[2])
+			c.args[4], clickHouseCalls = counted(t, c.args[4])
 			began := time.Now()
 			_, said, code := s.do(t, c.kafka, c.clickHouse, c.args...)
 			lines := strings.Split(strings.TrimSpace(said), "\n")
@@ -243,8 +319,14 @@ func TestWhatKeepsTheJobOut(t *testing.T) {
 			if code != 3 || !strings.HasPrefix(last, "tintype: ") || !strings.Contains(last, c.want) {
 				t.Errorf("exit code %d after %v, want 3 and a last line with %q: %s", code, time.Since(began), c.want, last)
 			}
-			if len(lines) > 3 {
+			// Each stage may say once what it goes on without.
+			if len(lines) > 3+len(topologies.Stages()) || strings.Count(said, "\ntintype: ") > 1 {
 				t.Errorf("%d lines: it tried again and again: %s", len(lines), said)
+			}
+			if a, b := kafkaCalls.Load(), clickHouseCalls.Load(); a == 0 || max(a, b) > maxCalls {
+				t.Errorf("%d connections to the broker's address, %d to ClickHouse's", a, b)
+			} else {
+				t.Logf("%d connections to the broker's address, %d to ClickHouse's", a, b)
 			}
 		})
 	}

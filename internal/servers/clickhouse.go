@@ -79,21 +79,3 @@ func redactURLError(err error) error {
 	}
 	return err
 }
-
-// authenticationFailed is ClickHouse's code for a wrong user or password.
-const authenticationFailed = 516
-
-// AdviseClickHouse adds to the error of a server that could not be opened what
-// to look at.
-func AdviseClickHouse(err error) error {
-	exception, answered := errors.AsType[*clickhouse.Exception](err)
-	switch {
-	case err == nil:
-		return nil
-	case !answered:
-		return fmt.Errorf("%w; does it run (tintype dev), and is --clickhouse right?", err)
-	case exception.Code == authenticationFailed:
-		return fmt.Errorf("%w; are the user in --clickhouse and TINTYPE_CLICKHOUSE_PASSWORD right?", err)
-	}
-	return err
-}

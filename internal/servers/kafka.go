@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -24,6 +23,8 @@ type Kafka struct {
 	// Options hold TLS and SASL; they go into every client.
 	Options []kgo.Opt
 	display string
+	// user is empty where the address names none.
+	user string
 }
 
 // ParseKafka reads an address list (host:port,host:port) or a URL:
@@ -70,6 +71,10 @@ func ParseKafka(address, password string) (*Kafka, error) {
 		dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: config}
 		k.Options = append(k.Options, kgo.Dialer(dialer.DialContext))
 	}
+	name, _, _ := strings.Cut(userinfo, ":")
+	if k.user, err = url.PathUnescape(name); err != nil {
+		return nil, errors.New("servers: kafka address: the user is not URL-encoded")
+	}
 	mechanism, err := saslMechanism(userinfo, password, query.Get("sasl"))
 	if err != nil {
 		return nil, err
@@ -104,31 +109,6 @@ func (k *Kafka) Admin() (*kadm.Client, error) {
 		return nil, err
 	}
 	return kadm.NewClient(client), nil
-}
-
-// LacksRight reports whether a cluster refused a user, or what the user asked for.
-func LacksRight(err error) bool {
-	for _, code := range []error{
-		kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.ClusterAuthorizationFailed,
-		kerr.SaslAuthenticationFailed,
-	} {
-		if errors.Is(err, code) {
-			return true
-		}
-	}
-	return false
-}
-
-// KafkaHint is what to look at where a cluster answers with err alone.
-func KafkaHint(err error) string {
-	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	switch {
-	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return "are the user in --kafka and TINTYPE_KAFKA_PASSWORD right?"
-	case certificate:
-		return "is ca= in --kafka the authority of its certificate?"
-	}
-	return "does it run (tintype dev), and is --kafka right?"
 }
 
 // Reachable asks the cluster for its brokers until ctx ends.

@@ -2,12 +2,19 @@ package servers
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"github.com/tintype/tintype/event"
@@ -126,5 +133,52 @@ func TestCodecsAreFramedByTheRegistry(t *testing.T) {
 	}
 	if _, err := Codecs(t.Context(), "http://127.0.0.1:1", "", topics); err == nil {
 		t.Error("a registry that is not there was used")
+	}
+}
+
+// What a server refused is told with what to do; what heals by itself is not
+// called a refusal.
+func TestAdvice(t *testing.T) {
+	k, err := ParseKafka("kafka://me:secret@a:1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody, err := ParseKafka("a:1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		kafka *Kafka
+		err   error
+		want  string
+	}{
+		{k, kerr.TopicAuthorizationFailed, "allow the user me at kafka://a:1 Read, Write, Describe and DescribeConfigs on the deployment's topics and on those with the prefix p-"},
+		{k, kerr.GroupAuthorizationFailed, "Read and Describe on the groups with the prefix p-"},
+		{k, kerr.TransactionalIDAuthorizationFailed, "Write and Describe on the transactional ids with the prefix p-"},
+		{k, kerr.ClusterAuthorizationFailed, "IdempotentWrite on the cluster"},
+		{nobody, kerr.GroupAuthorizationFailed, "allow this client, which names no user, at kafka://a:1"},
+		{k, &clickhouse.Exception{Code: 497, Message: "Not enough privileges"}, "grant the user in --clickhouse SELECT, INSERT, CREATE TABLE"},
+		{k, &clickhouse.Exception{Code: 164, Message: "readonly"}, "grant the user in --clickhouse"},
+		{k, &clickhouse.Exception{Code: 516, Message: "password"}, "TINTYPE_CLICKHOUSE_PASSWORD"},
+	} {
+		told := c.kafka.Advise(fmt.Errorf("stage: %w", c.err), "p-")
+		if !Refused(told) || !strings.Contains(told.Error(), c.want) || strings.Contains(told.Error(), "\n") || strings.Contains(told.Error(), "secret") {
+			t.Errorf("%v is told as %q, want %q", c.err, told, c.want)
+		}
+	}
+	for _, healing := range []error{nil, io.EOF, kerr.NotController, &clickhouse.Exception{Code: 252}} {
+		if told := k.Advise(healing, "p-"); Refused(healing) || !errors.Is(told, healing) || (healing != nil && told.Error() != healing.Error()) {
+			t.Errorf("%v is told as %v", healing, told)
+		}
+	}
+	if err := AdviseClickHouse(nil); err != nil {
+		t.Error(err)
+	}
+	for want, err := range map[string]error{
+		"is ca= in --clickhouse": &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "speak TLS": io.EOF, "tintype dev": syscall.ECONNREFUSED,
+	} {
+		if told := AdviseClickHouse(fmt.Errorf("load: %w", err)); !strings.Contains(told.Error(), want) {
+			t.Errorf("%v is told as %v, want %s", err, told, want)
+		}
 	}
 }
