@@ -218,6 +218,9 @@ func TestWatermarksArePerTable(t *testing.T) {
 	half.Developed(at(developedID, 0, 1), duplicate(0, 1))
 	half.renditions.rows = nil // The kill.
 	flushed(t, half)
+	if err := half.Close(t.Context()); err != nil { // Its lease is not the matter here.
+		t.Fatal(err)
+	}
 	whole := loader(t, conn, 0)
 	for range 2 {
 		whole.Developed(at(developedID, 0, 0), original(0, 0))

@@ -131,6 +131,10 @@ func (o *ownership) mine() map[Partition][]claimant {
 // is at once.
 func (o *ownership) acquire(ctx context.Context, held []Partition) error {
 	owned := make(map[Partition]uint64, len(held))
+	if len(held) == 0 {
+		o.generations = owned
+		return nil
+	}
 	at, err := now(ctx, o.conn)
 	if err != nil {
 		return err
