@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,8 +17,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/event/eventpb"
 	"github.com/tintype/tintype/internal/devstack/devtest"
 	"github.com/tintype/tintype/load"
 )
@@ -120,10 +124,15 @@ func (b *bed) create(topic string) {
 
 // send appends n uploads to a partition and returns their offsets.
 func (b *bed) send(client *kgo.Client, partition int32, n int) []int64 {
+	return b.sendAt(client, time.Now(), b.options.Topics.Uploads.Name, partition, slices.Repeat([][]byte{[]byte("v")}, n)...)
+}
+
+// sendAt appends values to a partition of a topic as of a time.
+func (b *bed) sendAt(client *kgo.Client, at time.Time, topic string, partition int32, values ...[]byte) []int64 {
 	b.t.Helper()
-	offsets := make([]int64, 0, n)
-	for range n {
-		r := &kgo.Record{Topic: b.options.Topics.Uploads.Name, Partition: partition, Key: []byte("k"), Value: []byte("v")}
+	offsets := make([]int64, 0, len(values))
+	for _, value := range values {
+		r := &kgo.Record{Topic: topic, Partition: partition, Timestamp: at, Key: []byte("k"), Value: value}
 		if err := client.ProduceSync(b.t.Context(), r).FirstErr(); err != nil {
 			b.t.Fatal(err)
 		}
@@ -134,6 +143,11 @@ func (b *bed) send(client *kgo.Client, partition int32, n int) []int64 {
 
 // transaction appends n uploads in a transaction.
 func (b *bed) transaction(partition int32, n int, end kgo.TransactionEndTry) []int64 {
+	return b.transactionOf(b.options.Topics.Uploads.Name, partition, n, end)
+}
+
+// transactionOf appends n records to a topic in a transaction.
+func (b *bed) transactionOf(topic string, partition int32, n int, end kgo.TransactionEndTry) []int64 {
 	b.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.options.Kafka.OptValue(kgo.SeedBrokers).([]string)...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.TransactionalID(uuid.NewString()))
@@ -144,20 +158,53 @@ func (b *bed) transaction(partition int32, n int, end kgo.TransactionEndTry) []i
 	if err := client.BeginTransaction(); err != nil {
 		b.t.Fatal(err)
 	}
-	offsets := b.send(client, partition, n)
+	offsets := b.sendAt(client, time.Now(), topic, partition, slices.Repeat([][]byte{[]byte("v")}, n)...)
 	if err := client.EndTransaction(b.t.Context(), end); err != nil {
 		b.t.Fatal(err)
 	}
-	return offsets
+	// A broker writes the marker when it has answered.
+	deadline, tick := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for {
+		ends, err := b.admin.ListCommittedOffsets(b.t.Context(), topic)
+		if stable, ok := ends.Lookup(topic, partition); err == nil && ok && stable.Offset > offsets[n-1]+1 {
+			return offsets
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			b.t.Fatalf("the transaction has no end: %v", err)
+		}
+	}
 }
 
 // read says that extract has read a partition up to an offset.
 func (b *bed) read(partition int32, to int64) {
+	b.commit(b.options.Extract, b.options.Topics.Uploads.Name, partition, to)
+}
+
+func (b *bed) commit(group, topic string, partition int32, to int64) {
 	b.t.Helper()
 	offsets := kadm.Offsets{}
-	offsets.AddOffset(b.options.Topics.Uploads.Name, partition, to, -1)
-	if err := b.admin.CommitAllOffsets(b.t.Context(), b.options.Extract, offsets); err != nil {
+	offsets.AddOffset(topic, partition, to, -1)
+	if err := b.admin.CommitAllOffsets(b.t.Context(), group, offsets); err != nil {
 		b.t.Fatal(err)
+	}
+}
+
+// exec runs a statement.
+func (b *bed) exec(statement string) {
+	b.t.Helper()
+	if err := b.options.ClickHouse.Exec(b.t.Context(), statement); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// wantDifferences fails unless these are the differences of a report.
+func (b *bed) wantDifferences(r *Report, want map[Kind]uint64) {
+	b.t.Helper()
+	if !maps.Equal(r.Differences, want) {
+		b.t.Errorf("differences %v, want %v: %v", r.Differences, want, r.Examples)
 	}
 }
 
@@ -313,26 +360,214 @@ func TestATopicThatIsGone(t *testing.T) {
 	}
 }
 
-// Records that extract has read and the loader has not are waited for.
+// Records that extract has read and a later stage has not are waited for, and are
+// pending when that was in vain; what is in no topic is missing all the same.
 func TestWhatIsUnderWay(t *testing.T) {
 	b := newBed(t)
-	b.send(b.options.Kafka, 0, 1)
+	b.options.ExtractLoop = b.options.Topics.Photos.Name + "-loop"
+	b.create(b.options.ExtractLoop)
+	b.send(b.options.Kafka, 0, 5)
+	b.read(0, 5)
+	stamp := func(offset int64) *eventpb.Stamp {
+		return &eventpb.Stamp{Origin: event.Position{TopicID: b.id, Offset: offset}.Proto()}
+	}
+	for topic, message := range map[string]proto.Message{
+		b.options.ExtractLoop:             &eventpb.Rekeyed{Stamp: stamp(0)},
+		b.options.Topics.Photos.Name:      &eventpb.Photo{Stamp: stamp(1)},
+		b.options.Topics.Developed.Name:   &eventpb.Developed{Stamp: stamp(2)},
+		b.options.Topics.DeadLetters.Name: &eventpb.DeadLetter{Stamp: stamp(3)},
+	} {
+		value, err := proto.Marshal(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.sendAt(b.options.Kafka, time.Now(), topic, 1, value)
+	}
+	b.options.Wait = 0
+	r := b.audit()
+	b.wantDifferences(r, map[Kind]uint64{Missing: 1})
+	if r.Drained || r.OK() || !strings.Contains(r.Behind, b.options.Extract) || len(r.Notes) != 1 {
+		t.Errorf("drained %v, %q, %q", r.Drained, r.Behind, r.Notes)
+	}
+	if p := b.partition(r, 0); p.Pending != 4 || p.Missing != 1 {
+		t.Errorf("%+v", p)
+	}
+	if len(r.Examples) != 1 || r.Examples[0].Position != b.id.String()+"/0/4" {
+		t.Errorf("%v", r.Examples)
+	}
+	for offset := range int64(5) {
+		b.row(b.id, 0, offset)
+	}
+	for group, topics := range map[string][]string{
+		b.options.Extract: {b.options.ExtractLoop}, b.options.Transform: {b.options.Topics.Photos.Name},
+		b.options.Load: {b.options.Topics.Developed.Name, b.options.Topics.DeadLetters.Name},
+	} {
+		for _, topic := range topics {
+			b.commit(group, topic, 1, 1)
+		}
+	}
+	if r := b.audit(); !r.OK() || len(r.Notes) > 0 {
+		t.Errorf("differences %v, drained %v (%s), %q", r.Differences, r.Drained, r.Behind, r.Notes)
+	}
+	// Nobody has anything to commit behind aborted records.
+	b.transactionOf(b.options.Topics.Developed.Name, 0, nearEnd+5, kgo.TryAbort)
+	if r := b.audit(); !r.OK() || r.Behind != "" {
+		t.Errorf("behind aborted records: differences %v, drained %v (%s)", r.Differences, r.Drained, r.Behind)
+	}
+}
+
+// What retention took before extract had read it is told, and is not waited for.
+func TestRetentionAheadOfExtract(t *testing.T) {
+	b := newBed(t)
+	b.send(b.options.Kafka, 0, 5)
+	b.row(b.id, 0, 0)
 	b.read(0, 1)
-	fate := &kgo.Record{Topic: b.options.Topics.Developed.Name, Partition: 0, Value: []byte("fate")}
-	if err := b.options.Kafka.ProduceSync(t.Context(), fate).FirstErr(); err != nil {
+	gone := kadm.Offsets{}
+	gone.AddOffset(b.options.Topics.Uploads.Name, 0, 3, -1)
+	if _, err := b.admin.DeleteRecords(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}
-	if r := b.audit(); r.Drained || r.OK() || !strings.Contains(r.Behind, b.options.Load) {
-		t.Errorf("drained %v, %q", r.Drained, r.Behind)
+	r := b.audit()
+	if p := b.partition(r, 0); !r.OK() || p.Pending != 2 || p.Rows != 1 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "took 2 offsets") {
+		t.Errorf("differences %v, notes %q, %+v", r.Differences, r.Notes, p)
+	}
+	b.options.Strict = true
+	if r := b.audit(); r.OK() || r.Pending() != 2 {
+		t.Errorf("%d pending are no failure where strict", r.Pending())
+	}
+}
+
+// Gaps are found wherever they lie in their buckets, and in whatever order and
+// parts the rows came.
+func TestGapsOfManyRows(t *testing.T) {
+	b := newBed(t)
+	const rows = 3*bucketSize + 100
+	holes := []int64{1, 2, 77, bucketSize - 1, bucketSize, bucketSize + 1, 2*bucketSize - 1, 3*bucketSize + 98}
+	doubles := []int64{0, 5, bucketSize + 9, 3 * bucketSize, 3*bucketSize + 99}
+	list := func(offsets []int64) string {
+		return strings.Trim(strings.ReplaceAll(fmt.Sprint(offsets), " ", ","), "[]")
+	}
+	insert := func(where string) {
+		b.exec(`INSERT INTO uploads (upload_id, outcome, src_topic_id, src_partition, src_offset, loaded_at, load_lease, load_topic_id, load_partition, load_offset)
+			SELECT 'u', 'repeat', '00000000-0000-4000-8000-000000000009', 5, number, now64(3), now64(3) + 60, generateUUIDv4(), 0, 0 FROM numbers(` + strconv.Itoa(rows) + `) WHERE ` + where)
+	}
+	insert("number % 2 = 1 AND number NOT IN (" + list(holes) + ")")
+	insert("number % 2 = 0 AND number NOT IN (" + list(holes) + ")")
+	insert("number IN (" + list(doubles) + ")")
+	r := b.audit()
+	b.wantDifferences(r, map[Kind]uint64{Twice: uint64(len(doubles))})
+	var twice []string
+	for _, d := range r.Examples {
+		twice = append(twice, d.Position)
+	}
+	for _, offset := range doubles {
+		if place := fmt.Sprintf("00000000-0000-4000-8000-000000000009/5/%d", offset); !slices.Contains(twice, place) {
+			t.Errorf("%s is not named: %q", place, twice)
+		}
+	}
+	last := r.Partitions[len(r.Partitions)-1]
+	if !last.Gone || last.Unverified != int64(len(holes)) || last.From != 0 || last.End != rows || last.Rows != rows-uint64(len(holes))+uint64(len(doubles)) {
+		t.Errorf("%+v", last)
+	}
+}
+
+// A log that lost its tail has rows that it never had, whatever was committed.
+func TestRowsBehindATruncatedLog(t *testing.T) {
+	b := newBed(t)
+	b.send(b.options.Kafka, 0, 2)
+	for offset := range int64(4) {
+		b.row(b.id, 0, offset)
+	}
+	b.read(0, 4)
+	r := b.audit()
+	b.wantDifferences(r, map[Kind]uint64{Invented: 2})
+	if p := b.partition(r, 0); p.End != 2 || p.Rows != 2 || p.Invented != 2 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// A tick is an offset's end, too.
+func TestTicks(t *testing.T) {
+	b := newBed(t)
+	b.send(b.options.Kafka, 0, 3)
+	tick := func(offset int) {
+		b.insert("ticks", []string{"event_time", "src_topic_id", "src_partition", "src_offset"}, []string{"now64(3)", "'" + b.id.String() + "'", "0", strconv.Itoa(offset)})
 	}
 	b.row(b.id, 0, 0)
-	offsets := kadm.Offsets{}
-	offsets.AddOffset(b.options.Topics.Developed.Name, 0, 1, -1)
-	if err := b.admin.CommitAllOffsets(t.Context(), b.options.Load, offsets); err != nil {
+	tick(1)
+	b.read(0, 2)
+	if r := b.audit(); !r.OK() || b.partition(r, 0).Ticks != 1 {
+		t.Errorf("differences %v: %v", r.Differences, r.Examples)
+	}
+	tick(0)
+	b.read(0, 3)
+	b.wantDifferences(b.audit(), map[Kind]uint64{Twice: 1, Missing: 1})
+}
+
+// Each content has one original, which its duplicates name. A row that ClickHouse
+// refused tells of no content, and makes nothing differ.
+func TestOriginalsOfDuplicates(t *testing.T) {
+	b := newBed(t)
+	b.send(b.options.Kafka, 0, 12)
+	sighting := func(offset int64, outcome, sha string, columns ...string) {
+		b.row(b.id, 0, offset, append([]string{"outcome='" + outcome + "'", "spec='s'", "sha256='" + sha + "'"}, columns...)...)
+		if outcome == "original" {
+			b.insert("renditions", []string{"sha256", "name", "spec", "src_topic_id", "src_partition", "src_offset"},
+				[]string{"'" + sha + strconv.FormatInt(offset, 10) + "'", "'512'", "'s'", "'" + b.id.String() + "'", "0", strconv.FormatInt(offset, 10)})
+		}
+	}
+	refuse := func(offset int64) {
+		b.insert("dead_letters", []string{"upload_id", "stage", "reason", "src_topic_id", "src_partition", "src_offset"},
+			[]string{"'u'", "'load'", "'refused_by_sink'", "'" + b.id.String() + "'", "0", strconv.FormatInt(offset, 10)})
+	}
+	sighting(0, "original", "a")
+	sighting(1, "duplicate", "a", "duplicate_of='u0-0'")
+	b.row(b.id, 0, 2, "outcome='original'")
+	refuse(2)
+	sighting(3, "duplicate", "b", "duplicate_of='u0-2'")
+	b.row(b.id, 0, 4, "outcome='duplicate'")
+	refuse(4)
+	b.read(0, 5)
+	b.wantDifferences(b.audit(), map[Kind]uint64{})
+
+	sighting(5, "original", "c")
+	sighting(6, "original", "c")
+	sighting(7, "duplicate", "a", "duplicate_of='u0-5'")
+	sighting(8, "duplicate", "d", "duplicate_of='nobody'")
+	b.row(b.id, 0, 9, "outcome='duplicate'", "duplicate_of='u0-0'")
+	b.row(b.id, 0, 10, "outcome='original'", "sha256='e'")
+	b.row(b.id, 0, 11)
+	b.read(0, 12)
+	r := b.audit()
+	b.wantDifferences(r, map[Kind]uint64{TwoOriginals: 1, NoSuchOriginal: 3, NoRenditions: 1})
+	for _, want := range []string{"2 originals of content c", "/0/7 upload u0-7 is a duplicate of u0-5", "/0/8 upload u0-8 is a duplicate of nobody", "/0/9 upload", "0 of 1 renditions of upload u0-10"} {
+		if !slices.ContainsFunc(r.Examples, func(d Difference) bool { return strings.Contains(d.String(), want) }) {
+			t.Errorf("%q is not said: %v", want, r.Examples)
+		}
+	}
+}
+
+// A projection that a merge has left behind differs from its table.
+func TestAProjectionThatIsStale(t *testing.T) {
+	b := newBed(t)
+	b.exec("ALTER TABLE uploads MODIFY SETTING deduplicate_merge_projection_mode = 'ignore'")
+	b.send(b.options.Kafka, 0, 1)
+	b.row(b.id, 0, 0)
+	b.row(b.id, 0, 0)
+	b.read(0, 1)
+	b.wantDifferences(b.audit(), map[Kind]uint64{Twice: 1})
+	var database string
+	if err := b.options.ClickHouse.QueryRow(t.Context(), "SELECT currentDatabase()").Scan(&database); err != nil {
 		t.Fatal(err)
 	}
-	if r := b.audit(); !r.OK() {
-		t.Errorf("differences %v, drained %v (%s)", r.Differences, r.Drained, r.Behind)
+	b.exec("SYSTEM START MERGES " + database + ".uploads")
+	b.exec("OPTIMIZE TABLE uploads FINAL")
+	r := b.audit()
+	b.wantDifferences(r, map[Kind]uint64{Rollup: 2})
+	for i, projection := range []string{"by_minute", "by_load"} {
+		if d := r.Examples[i]; d.Table != "uploads" || !strings.Contains(d.Detail, projection) {
+			t.Errorf("%s: %s", projection, d)
+		}
 	}
 }
 
@@ -388,11 +623,10 @@ func TestTablesThatDisagree(t *testing.T) {
 // With --since only what was appended since is looked at.
 func TestSince(t *testing.T) {
 	b := newBed(t)
-	b.send(b.options.Kafka, 0, 2)     // Missing, and long ago.
-	time.Sleep(20 * time.Millisecond) //nolint:forbidigo // Append times have milliseconds.
-	b.options.Since = time.Now()
-	time.Sleep(20 * time.Millisecond) //nolint:forbidigo // As above.
-	offsets := b.send(b.options.Kafka, 0, 2)
+	b.options.Since = time.Now().Add(-time.Hour)
+	topic, v := b.options.Topics.Uploads.Name, []byte("v")
+	b.sendAt(b.options.Kafka, b.options.Since.Add(-time.Second), topic, 0, v, v) // Missing, and long ago.
+	offsets := b.sendAt(b.options.Kafka, b.options.Since.Add(time.Second), topic, 0, v, v)
 	b.row(b.id, 0, offsets[0])
 	b.row(b.id, 0, offsets[1])
 	b.read(0, 4)
