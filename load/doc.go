@@ -3,5 +3,7 @@
 //
 // ClickHouse takes no part in Kafka's transactions, so the sink makes a replay
 // harmless: every row carries the position of the record that the loader read,
-// and a record at or below a table's watermark is skipped for that table.
+// and a record at or below a table's watermark is skipped for that table. Rows are
+// inserted under leases, by the owner of their partition alone (table load_owners);
+// a record whose rows ClickHouse refuses becomes a dead letter, which keeps its fate.
 package load
