@@ -241,8 +241,8 @@ func (l *Loader) flush(ctx context.Context, t *table) error {
 }
 
 // insert inserts rows of one table as one block.
-func (l *Loader) insert(ctx context.Context, t *table, rows []row) error {
-	by, err := l.owner.hold(ctx)
+func (l *Loader) insert(parent context.Context, t *table, rows []row) error {
+	by, err := l.owner.hold(parent)
 	if err != nil {
 		return err
 	}
@@ -250,11 +250,14 @@ func (l *Loader) insert(ctx context.Context, t *table, rows []row) error {
 		r.grant(by)
 	}
 	began := time.Now()
-	ctx, cancel := leaseContext(ctx, l.config.Lease)
+	ctx, cancel := leaseContext(parent, l.config.Lease)
 	defer cancel()
 	// The server gives up before the lease ends, so that the check at the end of
 	// the lease is the last word, not the usual one.
 	sent, err := t.insert(l.insertContext(ctx, l.nonce+" "+ranges(t.name, rows)), l.conn, rows)
+	if sent && isRefusal(err) {
+		err = l.taken(parent, t, rows, err)
+	}
 	if err != nil {
 		if sent && !isDefinite(err) {
 			l.doubt = by.LoadLease

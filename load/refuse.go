@@ -157,3 +157,18 @@ func flat(records [][]row) []row {
 	}
 	return rows
 }
+
+// taken returns nil where a table has taken a block whose insert was refused: a view
+// that throws does not take back what its source has taken, and to insert it again
+// would make it twice. Otherwise it returns the refusal.
+func (l *Loader) taken(ctx context.Context, t *table, rows []row, refusal error) error {
+	there, err := t.holds(ctx, l.conn, rows[len(rows)-1])
+	if err != nil {
+		return err
+	}
+	if !there {
+		return refusal
+	}
+	l.config.Log.Warn("a view of ClickHouse refuses rows that its source has taken", slog.String("table", t.name), slog.String("reason", reasonOf(refusal)))
+	return nil
+}

@@ -50,29 +50,48 @@ func (t *table) wants(at event.Position) bool {
 
 // resume drops the pending rows and reads the watermark of the held partitions.
 func (t *table) resume(ctx context.Context, conn driver.Conn, held []Partition) error {
-	t.rows, t.watermark = nil, make(map[Partition]int64, len(held))
+	t.rows = nil
+	watermark, err := t.read(ctx, conn, held)
+	if err != nil {
+		return err
+	}
+	t.watermark = watermark
+	return nil
+}
+
+// holds reports whether the table has the row, or one of a later record.
+func (t *table) holds(ctx context.Context, conn driver.Conn, r row) (bool, error) {
+	p, offset := r.loadPosition()
+	watermark, err := t.read(ctx, conn, []Partition{p})
+	last, ok := watermark[p]
+	return ok && last >= offset, err
+}
+
+// read asks the table for the watermark of partitions.
+func (t *table) read(ctx context.Context, conn driver.Conn, held []Partition) (map[Partition]int64, error) {
+	watermark := make(map[Partition]int64, len(held))
 	if len(held) == 0 {
-		return nil
+		return watermark, nil
 	}
 	where, args := among(held)
 	rows, err := conn.Query(ctx, "SELECT load_topic_id, load_partition, max(load_offset) FROM "+t.name+
 		" WHERE "+where+" GROUP BY load_topic_id, load_partition", args...)
 	if err != nil {
-		return fmt.Errorf("load: read the watermark of %s: %w", t.name, err)
+		return nil, fmt.Errorf("load: read the watermark of %s: %w", t.name, err)
 	}
 	for rows.Next() {
 		var topic uuid.UUID
 		var partition int32
 		var offset int64
 		if err := rows.Scan(&topic, &partition, &offset); err != nil {
-			return errors.Join(fmt.Errorf("load: read the watermark of %s: %w", t.name, err), rows.Close())
+			return nil, errors.Join(fmt.Errorf("load: read the watermark of %s: %w", t.name, err), rows.Close())
 		}
-		t.watermark[Partition{TopicID: topic, Partition: partition}] = offset
+		watermark[Partition{TopicID: topic, Partition: partition}] = offset
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return fmt.Errorf("load: read the watermark of %s: %w", t.name, err)
+		return nil, fmt.Errorf("load: read the watermark of %s: %w", t.name, err)
 	}
-	return nil
+	return watermark, nil
 }
 
 // among is a condition on the partitions that a row was loaded from.
