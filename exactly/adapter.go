@@ -202,7 +202,7 @@ func (a *Adapter) buildStore(topic string, partition int32) (*store, error) {
 	}
 	own := topic == a.tableName()
 	if own && !m.holds(partition) {
-		return nil, permanent(fmt.Errorf("exactly: open state of %s/%d: the partition is not assigned: goka.WithHotStandby and goka.WithRecoverAhead are not supported", topic, partition))
+		return nil, fmt.Errorf("exactly: open state of %s/%d: the partition was taken away", topic, partition) // Set up again with the next assignment.
 	}
 	db, err := dir.open(topic, info.id, partition, end)
 	if err != nil {
