@@ -9,6 +9,7 @@ import (
 
 	"github.com/tintype/tintype/internal/deployment"
 	"github.com/tintype/tintype/internal/produce"
+	"github.com/tintype/tintype/internal/servers"
 )
 
 // An uploading sends a source's photos with progress, and may watch until they
@@ -61,8 +62,15 @@ func (u uploading) run(ctx context.Context) (outcome, error) {
 			onAck(a)
 		}
 	}
-	u.config.OnFail = func(f produce.Failed) { shown.println(fmt.Sprintf("tintype: %v", f.Err)) }
+	u.config.OnFail = func(f produce.Failed) {
+		if !servers.Refused(f.Err) { // That ends the run, which tells it once.
+			shown.println(fmt.Sprintf("tintype: %v", f.Err))
+		}
+	}
 	result.Summary, err = produce.Run(ctx, u.config, u.source)
+	if servers.Refused(err) {
+		return result, &setupError{u.deployment.Advise(err)}
+	}
 	if err != nil || tracker == nil {
 		return result, err
 	}

@@ -204,9 +204,19 @@ func TestTheJobOverTLSAndSASL(t *testing.T) {
 		if command == "doctor" {
 			args = append(args, "--blobs", blobs)
 		}
-		if out, said, code := s.do(t, kafkaPassword, clickHousePassword, args...); code != 0 {
+		out, said, code := s.do(t, kafkaPassword, clickHousePassword, args...)
+		if code != 0 {
 			t.Errorf("%s: exit code %d: %s%s", command, code, out, said)
 		}
+		if command == "doctor" && (!strings.Contains(out, "end what the dead one left open") || !strings.Contains(out, "allow this user DescribeConfigs on the cluster")) {
+			t.Errorf("doctor, as a user who may see transactions and no settings: %s", out)
+		}
+	}
+	// As a user who may see the broker's settings.
+	args := append(s.flags("doctor", "tintype", s.cert), "--blobs", blobs)
+	args[2] = s.broker.Addr()
+	if out, said, code := s.do(t, "", clickHousePassword, args...); code != 0 || !strings.Contains(out, "up to 31s (transaction 30s, the brokers look every 1s)") {
+		t.Errorf("doctor, as a user who may see settings: exit code %d: %s%s", code, out, said)
 	}
 	flags := s.flags("sql", "tintype", s.cert)
 	out, said, code := s.do(t, kafkaPassword, clickHousePassword, append([]string{"sql"}, append(flags[3:], "-o", "csv", "SELECT count() FROM uploads")...)...)
@@ -305,6 +315,8 @@ func TestWhatKeepsTheJobOut(t *testing.T) {
 		"a ClickHouse without TLS":  {with(run("tintype", s.cert), 4, s.clickHouse, devtest.ClickHouse(t).Native()), kafkaPassword, clickHousePassword, "TLS"},
 		"ClickHouse's TLS":          {with(with(run("tintype", s.cert), 4, "clickhouse+tls", "clickhouse"), 4, "?ca="+s.cert, ""), kafkaPassword, clickHousePassword, "TLS"},
 		"the right to write":        {run("writeless", s.cert), kafkaPassword, clickHousePassword, "allow the user writeless"},
+		"a producer's right":        {append(s.flags("produce", "writeless", s.cert), "--blobs", "file://"+filepath.ToSlash(s.dir), "--synthetic", "20", "--small"), kafkaPassword, clickHousePassword, "allow the user writeless"},
+		"an auditor's right":        {s.flags("audit", "nobody", s.cert), kafkaPassword, clickHousePassword, "allow the user nobody"},
 		"the right to create":       {append(run("createless", s.cert), "--deployment", "other", "--uploads-topic", "other-uploads"), kafkaPassword, clickHousePassword, "Create while one is missing"},
 		"the right to groups":       {run("groupless", s.cert), kafkaPassword, clickHousePassword, "on the groups with the prefix tintype-"},
 	} {
@@ -322,6 +334,9 @@ func TestWhatKeepsTheJobOut(t *testing.T) {
 			// Each stage may say once what it goes on without.
 			if len(lines) > 3+len(topologies.Stages()) || strings.Count(said, "\ntintype: ") > 1 {
 				t.Errorf("%d lines: it tried again and again: %s", len(lines), said)
+			}
+			if strings.Contains(said, kafkaPassword) || strings.Contains(said, clickHousePassword) {
+				t.Errorf("it tells a password: %s", said)
 			}
 			if a, b := kafkaCalls.Load(), clickHouseCalls.Load(); a == 0 || max(a, b) > maxCalls {
 				t.Errorf("%d connections to the broker's address, %d to ClickHouse's", a, b)

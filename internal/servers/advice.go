@@ -6,22 +6,23 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// kafkaRights are the codes of a right that is missing, and what to allow; %s is
-// the prefix of a deployment's names. docs/security.md has the whole list.
+// kafkaRights are the codes of a right that is missing, and what to allow; PREFIX is
+// the one of a deployment's names. docs/security.md has the whole list.
 var kafkaRights = []struct {
 	code  *kerr.Error
 	allow string
 }{
-	{kerr.TopicAuthorizationFailed, "Read, Write, Describe and DescribeConfigs on the deployment's topics and on those with the prefix %s, and Create while one is missing"},
-	{kerr.GroupAuthorizationFailed, "Read and Describe on the groups with the prefix %s"},
-	{kerr.TransactionalIDAuthorizationFailed, "Write and Describe on the transactional ids with the prefix %s"},
-	{kerr.ClusterAuthorizationFailed, "Write on a topic with the prefix %s, or IdempotentWrite on the cluster"},
+	{kerr.TopicAuthorizationFailed, "Read, Write, Describe and DescribeConfigs on the deployment's topics and on those with the prefix PREFIX, and Create while one is missing"},
+	{kerr.GroupAuthorizationFailed, "Read and Describe on the groups with the prefix PREFIX"},
+	{kerr.TransactionalIDAuthorizationFailed, "Write and Describe on the transactional ids with the prefix PREFIX"},
+	{kerr.ClusterAuthorizationFailed, "Write on the topics that it sends to, or IdempotentWrite on the cluster"},
 }
 
 // The codes of ClickHouse for who may not come in, and for what a user may not do.
@@ -55,7 +56,7 @@ func (k *Kafka) Advise(err error, prefix string) error {
 	}
 	for _, right := range kafkaRights {
 		if errors.Is(err, right.code) {
-			return fmt.Errorf("%w; allow %s at %s %s", err, user, k, fmt.Sprintf(right.allow, prefix))
+			return fmt.Errorf("%w; allow %s at %s %s", err, user, k, strings.ReplaceAll(right.allow, "PREFIX", prefix))
 		}
 	}
 	if hasCode(err, strangers) || hasCode(err, forbidden) {
