@@ -125,7 +125,7 @@ func (l *Loader) settleDoubt(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.owner.awaitInserts(ctx); err != nil {
+	if err := l.owner.awaitInserts(ctx, []uuid.UUID{l.owner.process}); err != nil {
 		return err
 	}
 	l.doubt = time.Time{}
@@ -282,7 +282,7 @@ func leaseContext(parent context.Context, lease time.Duration) (context.Context,
 // insertContext carries the settings of one insert. A server may insert
 // asynchronously by default (26.7 does), which would split query id and insert.
 func (l *Loader) insertContext(ctx context.Context, token string) context.Context {
-	return clickhouse.Context(ctx, clickhouse.WithQueryID(l.config.Group+"-"+uuid.NewString()),
+	return clickhouse.Context(ctx, clickhouse.WithQueryID(l.owner.queryPrefix(l.owner.process)+uuid.NewString()),
 		clickhouse.WithSettings(clickhouse.Settings{
 			"async_insert":               0,
 			"insert_deduplication_token": token,

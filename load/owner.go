@@ -59,8 +59,8 @@ func (c claimant) newer(other claimant) bool {
 const (
 	// ownerPause is how often a new owner looks for what it waits for.
 	ownerPause = 50 * time.Millisecond
-	// insertPatience is how much longer than a lease it waits for inserts that
-	// the server has let in to come to their end.
+	// insertPatience is how long it waits for inserts that the server has let in to
+	// come to their end.
 	insertPatience = 10 * time.Second
 )
 
@@ -218,39 +218,56 @@ func (o *ownership) await(ctx context.Context, partitions []Partition) error {
 			}
 			continue
 		}
-		if err := o.awaitInserts(ctx); err != nil {
+		if err := o.awaitInserts(ctx, processesOf(dead)); err != nil {
 			return err
 		}
 		return o.write(ctx, "fenced", at, dead)
 	}
 }
 
-// awaitInserts waits until the inserts that the server works on now are over: one
-// that was let in before its lease ended may still land. Later ones come under
-// leases of their own. The embedded server shows the client's query id behind its
-// session's in log_comment.
-func (o *ownership) awaitInserts(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, o.config.Lease+insertPatience)
+func processesOf(claimants map[Partition][]claimant) []uuid.UUID {
+	seen := map[uuid.UUID]bool{}
+	for _, of := range claimants {
+		for _, c := range of {
+			seen[c.process] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
+// awaitInserts ends the inserts of processes whose leases are over, and waits until
+// the server works on none: one that was let in before its lease ended could land
+// still, and one whose process is stopped amid its rows would wait for the rest.
+func (o *ownership) awaitInserts(ctx context.Context, processes []uuid.UUID) error {
+	ctx, cancel := context.WithTimeout(ctx, insertPatience)
 	defer cancel()
-	var first []string
+	own, tagged := make([]string, 0, len(processes)), make([]string, 0, len(processes))
+	for _, process := range processes {
+		own = append(own, o.queryPrefix(process))
+		tagged = append(tagged, " "+o.queryPrefix(process)) // The embedded server has the client's query id behind its session's.
+	}
 	for {
 		var running []string
 		err := o.conn.QueryRow(ctx, `SELECT groupArray(query_id) FROM system.processes WHERE query_kind = 'Insert'
-			AND (startsWith(query_id, ?) OR position(Settings['log_comment'], ?) > 0)`, o.config.Group+"-", " "+o.config.Group+"-").Scan(&running)
+			AND (arrayExists(p -> startsWith(query_id, p), ?) OR arrayExists(p -> position(Settings['log_comment'], p) > 0, ?))`, own, tagged).Scan(&running)
 		if err != nil {
 			return fmt.Errorf("load: look for inserts in flight: %w", err)
 		}
-		if first == nil {
-			first = running
-		}
-		first = slices.DeleteFunc(first, func(id string) bool { return !slices.Contains(running, id) })
-		if len(first) == 0 {
+		if len(running) == 0 {
 			return nil
 		}
+		if err := o.conn.Exec(ctx, "KILL QUERY WHERE query_id IN ? ASYNC", running); err != nil { // A user without the right has to wait.
+			o.config.Log.Warn("an insert in flight cannot be ended", slog.Any("error", err))
+		}
 		if err := sleep(ctx, ownerPause); err != nil {
-			return fmt.Errorf("load: wait for %d inserts in flight, such as %s: %w", len(first), first[0], err)
+			return fmt.Errorf("load: wait for %d inserts in flight, such as %s: %w", len(running), running[0], err)
 		}
 	}
+}
+
+// queryPrefix begins the query ids of a process's inserts.
+func (o *ownership) queryPrefix(process uuid.UUID) string {
+	return o.config.Group + "-" + process.String() + "-"
 }
 
 // hold returns the lease under which rows may be inserted from now on.

@@ -157,13 +157,15 @@ func TestAnAbortKeepsTheOwner(t *testing.T) {
 	}
 }
 
-// An insert of the group that the server has let in is waited for.
+// An insert that the server has let in is over before its heir goes on: nothing of
+// it lands afterwards.
 func TestInsertsInFlightAreWaitedFor(t *testing.T) {
 	conn := fresh(t)
 	if err := conn.Exec(t.Context(), "CREATE TABLE slow (x UInt8, CONSTRAINT s CHECK sleepEachRow(1) = 0) ENGINE = MergeTree ORDER BY x"); err != nil {
 		t.Fatal(err)
 	}
-	id := "test-" + uuid.NewString()
+	l := loader(t, conn, 0)
+	id := l.owner.queryPrefix(l.owner.process) + "slow"
 	done := make(chan error, 1)
 	go func() {
 		batch, err := conn.PrepareBatch(clickhouse.Context(context.Background(), clickhouse.WithQueryID(id)), "INSERT INTO slow")
@@ -181,14 +183,16 @@ func TestInsertsInFlightAreWaitedFor(t *testing.T) {
 			running = count(t, conn, "SELECT count() FROM system.processes WHERE query_id = ? OR endsWith(Settings['log_comment'], ?)", id, id)
 		}
 	}
-	if err := loader(t, conn).owner.awaitInserts(t.Context()); err != nil {
+	if err := l.owner.awaitInserts(t.Context(), []uuid.UUID{uuid.New(), l.owner.process}); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, conn, "SELECT count() FROM slow"); n != 2 {
-		t.Errorf("%d rows of the insert have landed, want 2", n)
+	if n := count(t, conn, "SELECT count() FROM system.processes WHERE query_id = ? OR endsWith(Settings['log_comment'], ?)", id, id); n != 0 {
+		t.Error("the insert is still running")
 	}
-	if err := <-done; err != nil {
-		t.Error(err)
+	landed := count(t, conn, "SELECT count() FROM slow")
+	err := <-done
+	if n := count(t, conn, "SELECT count() FROM slow"); n != landed || (err == nil) != (n == 2) {
+		t.Errorf("%d rows had landed, now there are %d; the insert ended with %v", landed, n, err)
 	}
 }
 
