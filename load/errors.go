@@ -102,8 +102,8 @@ func (e *GivenUpError) Unwrap() error { return e.Err }
 // IsPermanent reports whether retrying cannot heal err: the server has no place
 // for this program (user, right, database, table), or refuses the smallest row.
 func IsPermanent(err error) bool {
-	var last *GivenUpError
-	return errors.As(err, &last) || hasCode(err, setups)
+	_, last := errors.AsType[*GivenUpError](err)
+	return last || hasCode(err, setups)
 }
 
 // IsOverload reports whether the server will take the same rows later.
@@ -112,14 +112,14 @@ func IsOverload(err error) bool { return hasCode(err, overloads) }
 // isRefusal reports whether an insert failed for one of its rows. An expired
 // lease is none: the row is taken under a new one.
 func isRefusal(err error) bool {
-	var row *rowError
-	return errors.As(err, &row) || (hasCode(err, refusals) && !isExpired(err))
+	_, row := errors.AsType[*rowError](err)
+	return row || (hasCode(err, refusals) && !isExpired(err))
 }
 
 // isExpired reports whether the sink refused a writer that came too late.
 func isExpired(err error) bool {
-	var e *clickhouse.Exception
-	return errors.As(err, &e) && e.Code == violatedConstraint && strings.HasPrefix(e.Message, "Constraint `live` ")
+	e, ok := errors.AsType[*clickhouse.Exception](err)
+	return ok && e.Code == violatedConstraint && strings.HasPrefix(e.Message, "Constraint `live` ")
 }
 
 // isDefinite reports whether a failed insert has inserted nothing, and never will.
@@ -128,11 +128,11 @@ func isDefinite(err error) bool {
 }
 
 func hasCode(err error, codes map[int32]string) bool {
-	var e *clickhouse.Exception
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*clickhouse.Exception](err)
+	if !ok {
 		return false
 	}
-	_, ok := codes[e.Code]
+	_, ok = codes[e.Code]
 	return ok
 }
 
@@ -145,8 +145,7 @@ var tableUUID = regexp.MustCompile(` \([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 // reasonOf is the server's message, shortened: no table's UUID, no version.
 func reasonOf(err error) string {
 	text := err.Error()
-	var e *clickhouse.Exception
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		text, _, _ = strings.Cut(tableUUID.ReplaceAllString(e.Message, ""), " (version ")
 	}
 	text = strings.ToValidUTF8(text, "?")

@@ -149,6 +149,14 @@ func loader(t testing.TB, conn driver.Conn, partitions ...int32) *Loader {
 	return l
 }
 
+// added gives the loader a fate that it takes.
+func added(t testing.TB, l *Loader, at event.Position, d *eventpb.Developed) {
+	t.Helper()
+	if refusal := l.Developed(at, d); refusal != nil {
+		t.Errorf("%v was refused: %v", at, refusal)
+	}
+}
+
 func flushed(t testing.TB, l *Loader) {
 	t.Helper()
 	if err := l.Flush(context.Background()); err != nil {
@@ -184,12 +192,12 @@ func TestMigrateTwiceAndAtOnce(t *testing.T) {
 func TestRowsHoldWhatTheEventSays(t *testing.T) {
 	conn := fresh(t)
 	l := loader(t, conn, 0)
-	l.Developed(at(developedID, 0, 0), original(0, 0))
+	added(t, l, at(developedID, 0, 0), original(0, 0))
 	died, letter := dead(0, 1)
-	l.Developed(at(developedID, 0, 1), died)
+	added(t, l, at(developedID, 0, 1), died)
 	l.DeadLetter(at(deadID, 0, 0), letter)
 	lost := &eventpb.Developed{Stamp: &eventpb.Stamp{Origin: at(uploadsID, 0, 2).Proto()}, Sender: &eventpb.Sender{UploadId: "l"}, Outcome: eventpb.Outcome_OUTCOME_LOST}
-	l.Developed(at(developedID, 0, 2), lost)
+	added(t, l, at(developedID, 0, 2), lost)
 	flushed(t, l)
 	for query, want := range map[string]uint64{
 		`SELECT count() FROM uploads WHERE upload_id = 'u-0-0' AND outcome = 'original' AND width = 400 AND bytes = 1000 AND orientation = 6
@@ -214,8 +222,8 @@ func TestRowsHoldWhatTheEventSays(t *testing.T) {
 func TestWatermarksArePerTable(t *testing.T) {
 	conn := fresh(t)
 	half := loader(t, conn, 0)
-	half.Developed(at(developedID, 0, 0), original(0, 0))
-	half.Developed(at(developedID, 0, 1), duplicate(0, 1))
+	added(t, half, at(developedID, 0, 0), original(0, 0))
+	added(t, half, at(developedID, 0, 1), duplicate(0, 1))
 	half.renditions.rows = nil // The kill.
 	flushed(t, half)
 	if err := half.Close(t.Context()); err != nil { // Its lease is not the matter here.
@@ -223,8 +231,8 @@ func TestWatermarksArePerTable(t *testing.T) {
 	}
 	whole := loader(t, conn, 0)
 	for range 2 {
-		whole.Developed(at(developedID, 0, 0), original(0, 0))
-		whole.Developed(at(developedID, 0, 1), duplicate(0, 1))
+		added(t, whole, at(developedID, 0, 0), original(0, 0))
+		added(t, whole, at(developedID, 0, 1), duplicate(0, 1))
 		flushed(t, whole)
 		if err := whole.Assigned(t.Context(), held(0)); err != nil {
 			t.Fatal(err)
@@ -242,15 +250,15 @@ func TestWatermarksArePerTable(t *testing.T) {
 func TestPositionsOfAnotherTopicDoNotCount(t *testing.T) {
 	conn := fresh(t)
 	l := loader(t, conn, 0, 1)
-	l.Developed(at(developedID, 0, 5), duplicate(0, 5))
+	added(t, l, at(developedID, 0, 5), duplicate(0, 5))
 	flushed(t, l)
 	anew := uuid.New()
 	l = NewLoader(conn, Config{})
 	if err := l.Assigned(t.Context(), []Partition{{anew, 0}, {developedID, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	l.Developed(at(anew, 0, 0), duplicate(0, 6))
-	l.Developed(at(developedID, 1, 0), duplicate(1, 0))
+	added(t, l, at(anew, 0, 0), duplicate(0, 6))
+	added(t, l, at(developedID, 1, 0), duplicate(1, 0))
 	flushed(t, l)
 	if n := count(t, conn, "SELECT count() FROM uploads"); n != 3 {
 		t.Errorf("%d uploads, want 3", n)
@@ -270,7 +278,7 @@ func insertUnder(ctx context.Context, l *Loader, t *table, by lease) error {
 func TestExpiredLeaseIsRefused(t *testing.T) {
 	conn := fresh(t)
 	l := loader(t, conn, 0)
-	l.Developed(at(developedID, 0, 0), original(0, 0))
+	added(t, l, at(developedID, 0, 0), original(0, 0))
 	now := time.Now().UTC()
 	err := insertUnder(t.Context(), l, &l.uploads, lease{LoadedAt: now, LoadLease: now.Add(-time.Second)})
 	if !isExpired(err) || isRefusal(err) {
@@ -306,7 +314,7 @@ func TestAFailedFlushNeedsAssigned(t *testing.T) {
 	l := loader(t, conn, 0)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	l.Developed(at(developedID, 0, 0), original(0, 0))
+	added(t, l, at(developedID, 0, 0), original(0, 0))
 	if err := l.Flush(ended); err == nil {
 		t.Fatal("a flush with an ended context succeeded")
 	}
@@ -317,7 +325,7 @@ func TestAFailedFlushNeedsAssigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		l.Developed(at(developedID, 0, 0), original(0, 0))
+		added(t, l, at(developedID, 0, 0), original(0, 0))
 		flushed(t, l)
 	}
 	if n := count(t, conn, "SELECT count() FROM uploads"); n != 1 {
@@ -331,7 +339,7 @@ func TestTokenDropsARetry(t *testing.T) {
 	l := loader(t, conn, 0)
 	for range 2 {
 		l.uploads.watermark = map[Partition]int64{}
-		l.Developed(at(developedID, 0, 0), duplicate(0, 0))
+		added(t, l, at(developedID, 0, 0), duplicate(0, 0))
 		flushed(t, l)
 	}
 	if n := count(t, conn, "SELECT count() FROM uploads"); n != 1 {
@@ -367,7 +375,7 @@ func TestDoubtIsWaitedOut(t *testing.T) {
 	if err := l.Assigned(t.Context(), held(0)); err != nil {
 		t.Fatal(err)
 	}
-	l.Developed(at(developedID, 0, 0), duplicate(0, 0))
+	added(t, l, at(developedID, 0, 0), duplicate(0, 0))
 	if err := l.Flush(t.Context()); err == nil {
 		t.Fatal("a flush without an answer succeeded")
 	}
@@ -391,7 +399,7 @@ func TestDoubtIsWaitedOut(t *testing.T) {
 	if at0.Before(doubt) || !l.doubt.IsZero() || l.Pending() != 0 {
 		t.Errorf("at %v the doubt until %v is %v, %d pending", at0, doubt, l.doubt, l.Pending())
 	}
-	l.Developed(at(developedID, 0, 0), duplicate(0, 0))
+	added(t, l, at(developedID, 0, 0), duplicate(0, 0))
 	if n := l.Pending(); n != 0 {
 		t.Errorf("%d rows are pending of a record that has landed", n)
 	}
@@ -424,7 +432,7 @@ func TestAnyInterleavingGivesEachRowOnce(t *testing.T) {
 				d = died
 				l.DeadLetter(at(letters, 0, next), letter)
 			}
-			l.Developed(at(topic, 0, next), d)
+			added(t, l, at(topic, 0, next), d)
 			next++
 			end = max(end, next)
 		}
@@ -478,7 +486,7 @@ func TestConcurrentPartitionsAndRollups(t *testing.T) {
 	for p := range int32(4) {
 		wg.Go(func() {
 			for o := range int64(each) {
-				l.Developed(at(developedID, p, o), original(p, o))
+				added(t, l, at(developedID, p, o), original(p, o))
 			}
 		})
 	}
@@ -501,11 +509,11 @@ func TestConcurrentPartitionsAndRollups(t *testing.T) {
 func TestReports(t *testing.T) {
 	conn := fresh(t)
 	l := loader(t, conn, 0)
-	l.Developed(at(developedID, 0, 0), original(0, 0))
-	l.Developed(at(developedID, 0, 1), duplicate(0, 1))
-	l.Developed(at(developedID, 0, 2), original(0, 8))
+	added(t, l, at(developedID, 0, 0), original(0, 0))
+	added(t, l, at(developedID, 0, 1), duplicate(0, 1))
+	added(t, l, at(developedID, 0, 2), original(0, 8))
 	died, letter := dead(0, 9)
-	l.Developed(at(developedID, 0, 3), died)
+	added(t, l, at(developedID, 0, 3), died)
 	l.DeadLetter(at(deadID, 0, 0), letter)
 	by := lease{LoadedAt: base.Add(2 * time.Minute), LoadLease: time.Now().Add(time.Hour).UTC()}
 	ctx := t.Context()
@@ -565,7 +573,7 @@ func BenchmarkFlush(b *testing.B) {
 	const rows = 10_000
 	for b.Loop() {
 		for range rows {
-			l.Developed(at(developedID, 0, next), duplicate(0, next))
+			added(b, l, at(developedID, 0, next), duplicate(0, next))
 			next++
 		}
 		flushed(b, l)

@@ -39,7 +39,7 @@ func endOf(t *testing.T, conn driver.Conn) (end time.Time) {
 func add(t *testing.T, l *Loader, offsets ...int64) {
 	t.Helper()
 	for _, o := range offsets {
-		l.Developed(at(developedID, 0, o), duplicate(0, o))
+		added(t, l, at(developedID, 0, o), duplicate(0, o))
 	}
 }
 

@@ -75,7 +75,7 @@ func TestTheFirstRefusedRecordOfEachPartition(t *testing.T) {
 		if o == 7 || o == 9 {
 			d.Facts.Width = 6000
 		}
-		l.Developed(at(developedID, 0, o), d)
+		added(t, l, at(developedID, 0, o), d)
 	}
 	_, letter := dead(0, 50)
 	l.DeadLetter(at(deadID, 0, 0), letter)
@@ -103,7 +103,7 @@ func TestTheLastRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := loader(t, conn, 0)
-	_, letter := dead(0, 1)
+	_, letter := dead(1, 1)
 	l.DeadLetter(at(deadID, 0, 9), letter)
 	err := l.Flush(t.Context())
 	var last *GivenUpError

@@ -18,11 +18,11 @@ func TestAViewThatThrowsDoublesNothing(t *testing.T) {
 	}
 	l := loader(t, conn, 0)
 	for o := range int64(4) {
-		l.Developed(at(developedID, 0, o), duplicate(0, o))
+		added(t, l, at(developedID, 0, o), duplicate(0, o))
 	}
 	flushed(t, l)
 	for o := range int64(4) {
-		l.Developed(at(developedID, 0, 4+o), duplicate(0, 4+o))
+		added(t, l, at(developedID, 0, 4+o), duplicate(0, 4+o))
 	}
 	if err := l.Flush(t.Context()); err == nil { // The constraint speaks before the view does.
 		t.Fatal("a row that the table refuses passed")

@@ -126,8 +126,9 @@ func (s *sink) run() (stop func() error) {
 	r := &Runner{config: s.config}
 	stage := newLoadStage(&stageBase{Config: s.config, name: event.StageLoad, tally: newTally(s.config.Metrics, event.StageLoad)})
 	go func() {
-		defer stage.close()
-		done <- exactly.Run(ctx, r.exactlyConfig(event.StageLoad, stage), stage.graph())
+		err := exactly.Run(ctx, r.exactlyConfig(event.StageLoad, stage), stage.graph())
+		stage.close() //nolint:contextcheck // The stage's own has ended.
+		done <- err
 	}()
 	stop = sync.OnceValue(func() error {
 		cancel()
@@ -263,8 +264,9 @@ func TestATableThatRefusesEverythingStopsTheLoader(t *testing.T) {
 	stage := newLoadStage(&stageBase{Config: s.config, name: event.StageLoad, tally: newTally(s.config.Metrics, event.StageLoad)})
 	r := &Runner{config: s.config}
 	go func() {
-		defer stage.close()
-		done <- exactly.Run(t.Context(), r.exactlyConfig(event.StageLoad, stage), stage.graph())
+		err := exactly.Run(t.Context(), r.exactlyConfig(event.StageLoad, stage), stage.graph())
+		stage.close()
+		done <- err
 	}()
 	err := s.end(done)
 	var last *load.GivenUpError
