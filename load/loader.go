@@ -90,11 +90,13 @@ func NewLoader(conn driver.Conn, config Config) *Loader {
 // partitions and reads, for each table, up to which offset of them it has its
 // rows. It belongs after every assignment and every abort. Where an insert of
 // another owner, or one of its own without an answer, may still land, it waits for
-// that first: at most a lease and the time of an insert.
+// that first: at most a lease and the time of an insert. All of it is bounded.
 func (l *Loader) Assigned(ctx context.Context, held []Partition) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.keepRefused(held)
+	ctx, cancel := context.WithTimeout(ctx, 3*l.config.Lease+3*insertPatience)
+	defer cancel()
 	if err := l.settleDoubt(ctx); err != nil {
 		return err
 	}
@@ -216,7 +218,7 @@ func (l *Loader) Flush(ctx context.Context) error {
 	for _, t := range []*table{&l.renditions, &l.deadLetters, &l.uploads} {
 		if err := l.flush(ctx, t); err != nil {
 			if IsOverload(err) {
-				l.config.Log.Warn("ClickHouse is overloaded, inserts slow down", slog.String("table", t.name), slog.Duration("pause", l.pace.slower()), slog.String("reason", reasonOf(err)))
+				return fmt.Errorf("load: ClickHouse has no room, the next flush waits for %v: %w", l.pace.slower(), err)
 			}
 			return err
 		}

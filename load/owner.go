@@ -293,7 +293,7 @@ func (o *ownership) hold(ctx context.Context) (lease, error) {
 			mine := claimant{generation: o.generations[p], process: o.process}
 			for _, c := range claimants {
 				if c.newer(mine) {
-					return lease{}, fmt.Errorf("load: insert rows of %s/%d: instance %s owns it since", p.TopicID, p.Partition, c.instance)
+					return lease{}, fmt.Errorf("load: insert rows of %s/%d: instance %s owns the partition by now", p.TopicID, p.Partition, c.instance)
 				}
 			}
 		}

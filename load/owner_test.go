@@ -121,7 +121,7 @@ func TestAStoppedOwnerIsFenced(t *testing.T) {
 	if err := insertUnder(t.Context(), stopped, &stopped.uploads, by); !isExpired(err) {
 		t.Errorf("the insert that it had begun ended with %v, want an expired lease", err)
 	}
-	if err := stopped.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "instance heir owns it") || IsPermanent(err) {
+	if err := stopped.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "instance heir owns the partition") || IsPermanent(err) {
 		t.Errorf("the flush that it began ended with %v", err)
 	}
 	if n := count(t, conn, "SELECT count() FROM uploads"); n != 2 {

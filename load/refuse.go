@@ -84,12 +84,9 @@ func (l *Loader) sift(ctx context.Context, t *table) error {
 		all, known := records[p]
 		if !known {
 			order = append(order, p)
-		}
-		if known {
-			if _, last := all[len(all)-1][0].loadPosition(); last == offset {
-				all[len(all)-1] = append(all[len(all)-1], r)
-				continue
-			}
+		} else if _, last := all[len(all)-1][0].loadPosition(); last == offset {
+			all[len(all)-1] = append(all[len(all)-1], r)
+			continue
 		}
 		records[p] = append(all, []row{r})
 	}
@@ -106,9 +103,7 @@ func (l *Loader) sift(ctx context.Context, t *table) error {
 				return &GivenUpError{Table: t.name, Partition: p, Offset: offset, Err: err}
 			}
 			l.refused[p] = &refused{offset: offset, reason: reasonOf(err)}
-			l.config.Log.Warn("ClickHouse refuses a record, which becomes a dead letter", slog.String("table", t.name),
-				slog.String("topic_id", p.TopicID.String()), slog.Int("partition", int(p.Partition)), slog.Int64("offset", offset), slog.String("reason", reasonOf(err)))
-			found = append(found, fmt.Errorf("load: %s refuses the record at %s/%d/%d: %s", t.name, p.TopicID, p.Partition, offset, reasonOf(err)))
+			found = append(found, fmt.Errorf("load: %s refuses the record at %s/%d/%d, which becomes a dead letter: %s", t.name, p.TopicID, p.Partition, offset, reasonOf(err)))
 		}
 	}
 	return errors.Join(found...)
