@@ -62,9 +62,29 @@ func (m *member) watchHanging(ctx context.Context, group string) {
 	}
 }
 
-// healHanging ends the group's hanging transactions.
+// healHanging ends the group's hanging transactions. Its own topics and the one
+// that holds its offsets are looked at one after the other: the right to describe
+// the one may be there without the other.
 func (m *member) healHanging(ctx context.Context, group string) error {
-	written, err := m.written(ctx, group)
+	var own []string
+	for _, edge := range m.a.graph.OutputStreams() {
+		own = append(own, edge.Topic())
+	}
+	if loop := m.a.graph.LoopStream(); loop != nil {
+		own = append(own, loop.Topic())
+	}
+	if table := m.a.tableName(); table != "" {
+		own = append(own, table)
+	}
+	var err error
+	if len(own) > 0 {
+		err = m.healTopics(ctx, group, own...)
+	}
+	return errors.Join(err, m.healTopics(ctx, group, offsetsTopic))
+}
+
+func (m *member) healTopics(ctx context.Context, group string, topics ...string) error {
+	written, err := m.written(ctx, group, topics)
 	if err != nil {
 		return err
 	}
@@ -101,18 +121,8 @@ func identity(p kadm.DescribedProducer) kadm.DescribedProducer {
 	return kadm.DescribedProducer{Topic: p.Topic, Partition: p.Partition, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch, CurrentTxnStartOffset: p.CurrentTxnStartOffset}
 }
 
-// written are the partitions that the group's transactions write to.
-func (m *member) written(ctx context.Context, group string) (kadm.TopicsSet, error) {
-	names := []string{offsetsTopic}
-	for _, edge := range m.a.graph.OutputStreams() {
-		names = append(names, edge.Topic())
-	}
-	if loop := m.a.graph.LoopStream(); loop != nil {
-		names = append(names, loop.Topic())
-	}
-	if table := m.a.tableName(); table != "" {
-		names = append(names, table)
-	}
+// written are the partitions of topics that the group's transactions write to.
+func (m *member) written(ctx context.Context, group string, names []string) (kadm.TopicsSet, error) {
 	details, err := m.a.admin.ListTopicsWithInternal(ctx, names...)
 	if err != nil {
 		return nil, fmt.Errorf("exactly: describe the topics that %s writes to: %w", group, err)

@@ -2,6 +2,7 @@ package exactly
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
@@ -53,7 +54,12 @@ func (p producer) EmitWithHeaders(topic, key string, value []byte, headers goka.
 		finish(nil, nil) // The end of the turn writes it.
 	default:
 		p.a.cfg.Status.emits.Add(1)
-		m.link.produce(m.ctx, record(topic, key, value, headers), done)
+		m.link.produce(m.ctx, record(topic, key, value, headers), func(r *kgo.Record, err error) {
+			if err != nil {
+				err = fmt.Errorf("exactly: emit to %s: %w", topic, err)
+			}
+			done(r, err)
+		})
 	}
 	return promise
 }
