@@ -93,7 +93,7 @@ type GivenUpError struct {
 }
 
 func (e *GivenUpError) Error() string {
-	return fmt.Sprintf("load: %s refuses even the smallest row of the dead letter at %s/%d/%d, change the table to go on: %s",
+	return fmt.Sprintf("load: %s refuses even the smallest row of the dead letter at %s/%d/%d, which is NULL where it can be: change the table to go on: %s",
 		e.Table, e.Partition.TopicID, e.Partition.Partition, e.Offset, reasonOf(e.Err))
 }
 
