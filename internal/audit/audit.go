@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -105,13 +107,8 @@ type Difference struct {
 }
 
 func (d Difference) String() string {
-	text := string(d.Kind) + " in " + d.Table + ":"
-	for _, part := range []string{d.Position, d.Detail} {
-		if part != "" {
-			text += " " + part
-		}
-	}
-	return text
+	parts := []string{string(d.Kind) + " in " + d.Table + ":", d.Position, d.Detail}
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
 }
 
 // A Report is what an audit found.
@@ -207,7 +204,7 @@ type query struct {
 
 // settings let what does not fit into memory go to disk, and keep a server's own
 // defaults from changing what a statement means.
-const settings = " SETTINGS max_bytes_before_external_group_by = 500000000, max_bytes_before_external_sort = 500000000, join_use_nulls = 0, final = 0"
+const settings = " SETTINGS max_bytes_before_external_group_by = 1000000000, max_bytes_before_external_sort = 1000000000, join_use_nulls = 0, final = 0"
 
 // rows calls f with each row of a statement.
 func (q query) rows(ctx context.Context, what, statement string, f func(driver.Rows) error) (err error) {

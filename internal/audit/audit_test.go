@@ -141,9 +141,9 @@ func (b *bed) sendAt(client *kgo.Client, at time.Time, topic string, partition i
 	return offsets
 }
 
-// transaction appends n uploads in a transaction.
-func (b *bed) transaction(partition int32, n int, end kgo.TransactionEndTry) []int64 {
-	return b.transactionOf(b.options.Topics.Uploads.Name, partition, n, end)
+// transaction appends n uploads to partition 0 in a transaction.
+func (b *bed) transaction(n int, end kgo.TransactionEndTry) []int64 {
+	return b.transactionOf(b.options.Topics.Uploads.Name, 0, n, end)
 }
 
 // transactionOf appends n records to a topic in a transaction.
@@ -162,13 +162,20 @@ func (b *bed) transactionOf(topic string, partition int32, n int, end kgo.Transa
 	if err := client.EndTransaction(b.t.Context(), end); err != nil {
 		b.t.Fatal(err)
 	}
-	// A broker writes the marker when it has answered.
+	b.awaitEnd(topic, partition, offsets[n-1]+2)
+	return offsets
+}
+
+// awaitEnd waits until a partition is stable up to an offset: a broker writes
+// the marker of a transaction's end when it has answered.
+func (b *bed) awaitEnd(topic string, partition int32, offset int64) {
+	b.t.Helper()
 	deadline, tick := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		ends, err := b.admin.ListCommittedOffsets(b.t.Context(), topic)
-		if stable, ok := ends.Lookup(topic, partition); err == nil && ok && stable.Offset > offsets[n-1]+1 {
-			return offsets
+		if stable, ok := ends.Lookup(topic, partition); err == nil && ok && stable.Offset >= offset {
+			return
 		}
 		select {
 		case <-tick.C:
@@ -262,9 +269,9 @@ func TestOffsetsThatNeedNoRow(t *testing.T) {
 	b := newBed(t)
 	client := b.options.Kafka
 	rows := b.send(client, 0, 3)
-	rows = append(rows, b.transaction(0, 2, kgo.TryCommit)...)
-	b.transaction(0, 4, kgo.TryAbort)
-	rows = append(rows, b.transaction(0, 1, kgo.TryCommit)...)
+	rows = append(rows, b.transaction(2, kgo.TryCommit)...)
+	b.transaction(4, kgo.TryAbort)
+	rows = append(rows, b.transaction(1, kgo.TryCommit)...)
 	rows = append(rows, b.send(client, 0, 1)...)
 	for _, offset := range rows {
 		b.row(b.id, 0, offset)
@@ -297,7 +304,7 @@ func TestOffsetsThatNeedNoRow(t *testing.T) {
 // What is missing, there twice, or was never in the log is named by position.
 func TestWhatDiffersIsNamed(t *testing.T) {
 	b := newBed(t)
-	offsets := b.transaction(0, 10, kgo.TryCommit)
+	offsets := b.transaction(10, kgo.TryCommit)
 	for _, offset := range offsets {
 		if offset != 0 && offset != 4 && offset != 9 {
 			b.row(b.id, 0, offset)

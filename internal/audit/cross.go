@@ -93,7 +93,7 @@ func compareRenditions(q query, what, by string) string {
 // since one may be older than the scope.
 func sightings(ctx context.Context, q query, r *Report) error {
 	// Ids are compared by their hashes, which keeps the groups small.
-	const content, id, of = "cityHash64(assumeNotNull(sha256), ifNull(spec, ''))", "sipHash64(upload_id)", "sipHash64(ifNull(duplicate_of, ''))"
+	const content, id, of = "cityHash64(assumeNotNull(sha256), ifNull(spec, ''))", "cityHash64(upload_id)", "cityHash64(ifNull(duplicate_of, ''))"
 	duplicate := "outcome = 'duplicate' AND " + q.scope
 	blank := duplicate + " AND sha256 IS NULL AND NOT " + refused
 	differ := `SELECT content FROM (
