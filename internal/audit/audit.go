@@ -127,6 +127,9 @@ type Report struct {
 	// Notes are what could not be checked, and why.
 	Notes   []string `json:"notes"`
 	Seconds float64  `json:"seconds"`
+
+	// named counts Examples by kind and table.
+	named map[[2]string]int
 }
 
 // OK reports whether the audit proved what it is to prove.
@@ -152,7 +155,12 @@ func (r *Report) add(kind Kind, n uint64, examples ...Difference) {
 		return
 	}
 	r.Differences[kind] += n
-	r.Examples = append(r.Examples, examples[:min(len(examples), maxExamples)]...)
+	for _, d := range examples {
+		of := [2]string{string(d.Kind), d.Table}
+		if r.named[of]++; r.named[of] <= maxExamples {
+			r.Examples = append(r.Examples, d)
+		}
+	}
 }
 
 // Run audits a deployment.
@@ -160,7 +168,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
 	r := &Report{
 		At: began.UTC().Truncate(time.Millisecond), Strict: o.Strict,
-		Differences: map[Kind]uint64{}, Examples: []Difference{}, Notes: []string{},
+		Differences: map[Kind]uint64{}, Examples: []Difference{}, Notes: []string{}, named: map[[2]string]int{},
 	}
 	if !o.Since.IsZero() {
 		r.Since = &o.Since

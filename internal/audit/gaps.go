@@ -1,8 +1,12 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
@@ -12,10 +16,13 @@ import (
 )
 
 const (
-	// nearGaps is how few offsets may lie between two gaps that are read at once.
-	nearGaps = 64
+	// Two gaps are read at once where less than nearBytes of records lie between
+	// them, by the records that were read last; until then, less than nearGaps.
+	nearBytes, nearGaps = 1 << 20, 64
 	// gapReaders is how many gaps are read at a time.
 	gapReaders = 8
+	// maxGaps bounds how many gaps are read at once, so that all readers have some.
+	maxGaps = 1000
 	// The least that a request reads keeps a short gap from fetching the photos
 	// behind it.
 	gapFetchBytesMin, gapFetchBytesMax = 64 << 10, 8 << 20
@@ -41,37 +48,62 @@ func (f *fates) explain(ctx context.Context, key partitionKey, p *Partition, und
 			readable = append(readable, g)
 		}
 	}
-	found := make([]contents, 0, len(readable))
+	var (
+		mu       sync.Mutex
+		examples []missed
+	)
 	readers, ctx := errgroup.WithContext(ctx)
 	readers.SetLimit(gapReaders)
+	var recordBytes atomic.Int64
 	for len(readable) > 0 {
+		near := int64(nearGaps)
+		if size := recordBytes.Load(); size > 0 {
+			near = max(near, nearBytes/size)
+		}
 		n := 1
-		for n < len(readable) && readable[n].from-readable[n-1].end < nearGaps {
+		for n < len(readable) && n < maxGaps && readable[n].from-readable[n-1].end < near {
 			n++
 		}
-		gaps, i := readable[:n], len(found)
-		readable, found = readable[n:], append(found, contents{})
-		readers.Go(func() (err error) {
-			found[i], err = f.read(ctx, key, gaps, under)
+		gaps := readable[:n]
+		readable = readable[n:]
+		readers.Go(func() error {
+			c, err := f.read(ctx, key, gaps, under)
+			if c.records > 0 {
+				recordBytes.Store(max(c.bytes/c.records, 1))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			p.Markers, p.Aborted, p.Pending, p.Missing = p.Markers+c.markers, p.Aborted+c.aborted, p.Pending+c.pending, p.Missing+c.missing
+			if len(examples) < gapReaders*maxExamples {
+				examples = append(examples, c.examples...)
+			}
 			return err
 		})
 	}
 	if err := readers.Wait(); err != nil {
 		return err
 	}
-	var examples []Difference
-	for _, c := range found {
-		p.Markers, p.Aborted, p.Pending, p.Missing = p.Markers+c.markers, p.Aborted+c.aborted, p.Pending+c.pending, p.Missing+c.missing
-		examples = append(examples, c.examples[:min(len(c.examples), maxExamples-min(len(examples), maxExamples))]...)
+	slices.SortFunc(examples, func(a, b missed) int { return cmp.Compare(a.offset, b.offset) })
+	named := make([]Difference, 0, maxExamples)
+	for _, m := range examples[:min(len(examples), maxExamples)] {
+		named = append(named, Difference{Kind: Missing, Table: "uploads", Position: position(key, m.offset), Detail: m.what})
 	}
-	f.report.add(Missing, uint64(p.Missing), examples...)
+	f.report.add(Missing, uint64(p.Missing), named...)
 	return nil
+}
+
+// A missed record is one without a row.
+type missed struct {
+	offset int64
+	what   string
 }
 
 // contents are what the log holds at offsets without rows.
 type contents struct {
 	markers, aborted, pending, missing int64
-	examples                           []Difference
+	examples                           []missed
+	// records and bytes are those that were read, between the gaps, too.
+	records, bytes int64
 }
 
 // read reads gaps that lie near each other back from the log.
@@ -83,6 +115,7 @@ func (f *fates) read(ctx context.Context, key partitionKey, gaps []gap, under or
 	in.FetchBytes = int32(min(max((in.End-in.From)<<10, gapFetchBytesMin), gapFetchBytesMax))
 	next := 0
 	err = exactly.Scan(ctx, f.options.Kafka, in, func(r *kgo.Record) {
+		c.records, c.bytes = c.records+1, c.bytes+int64(len(r.Key)+len(r.Value))
 		for next < len(gaps) && r.Offset >= gaps[next].end {
 			next++
 		}
@@ -98,10 +131,7 @@ func (f *fates) read(ctx context.Context, key partitionKey, gaps []gap, under or
 		default:
 			c.missing++
 			if len(c.examples) < maxExamples {
-				c.examples = append(c.examples, Difference{
-					Kind: Missing, Table: "uploads", Position: position(key, r.Offset),
-					Detail: fmt.Sprintf("key %q, appended %s", r.Key[:min(len(r.Key), 80)], r.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z")),
-				})
+				c.examples = append(c.examples, missed{r.Offset, fmt.Sprintf("key %q, appended %s", r.Key[:min(len(r.Key), 80)], r.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z"))})
 			}
 		}
 	})
