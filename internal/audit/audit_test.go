@@ -478,6 +478,33 @@ func TestGapsOfManyRows(t *testing.T) {
 	}
 }
 
+// All differences are counted, and the first ones of each kind are named.
+func TestManyDifferences(t *testing.T) {
+	b := newBed(t)
+	const n = maxExamples + 5
+	b.send(b.options.Kafka, 0, 2*n)
+	for offset := range int64(n) {
+		b.row(b.id, 0, offset, "outcome='dead'")
+	}
+	b.read(0, 2*n)
+	r := b.audit()
+	b.wantDifferences(r, map[Kind]uint64{NoDeadLetter: n, Missing: n})
+	var missing []string
+	for _, d := range r.Examples {
+		if d.Kind == Missing {
+			missing = append(missing, d.Position)
+		}
+	}
+	if len(r.Examples) != 2*maxExamples || len(missing) != maxExamples {
+		t.Fatalf("%d are named, %d of them missing", len(r.Examples), len(missing))
+	}
+	for i, place := range missing {
+		if want := fmt.Sprintf("%s/0/%d", b.id, n+i); place != want {
+			t.Errorf("%s is named, want %s", place, want)
+		}
+	}
+}
+
 // A log that lost its tail has rows that it never had, whatever was committed.
 func TestRowsBehindATruncatedLog(t *testing.T) {
 	b := newBed(t)
