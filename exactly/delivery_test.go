@@ -44,7 +44,7 @@ func TestWhatEachDeliveryPromises(t *testing.T) {
 			l.send(r)
 		}
 		l.send(numbered(n + 1)[n:]...) // The last one, so that all before it are done.
-		l.await(func() bool { s := cfg.Status.Snapshot(); return s.InFlight == 0 && l.lag() == 0 })
+		l.await(func() bool { return l.committedAll() && cfg.Status.Snapshot().InFlight == 0 })
 		seen := l.read(l.out, 1)
 		for i := range n + 1 {
 			switch c := seen[strconv.Itoa(i)]; {
