@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -247,14 +249,16 @@ func (a *Adapter) committed(partition int32, key string) ([]byte, error) {
 	return st.committed(key)
 }
 
+// openStores are the open partitions of the group's table.
+func (a *Adapter) openStores() []*store {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.stores))
+}
+
 // flushStores writes the overlays after a commit.
 func (a *Adapter) flushStores() error {
-	a.mu.Lock()
-	stores := make([]*store, 0, len(a.stores))
-	for _, st := range a.stores {
-		stores = append(stores, st)
-	}
-	a.mu.Unlock()
+	stores := a.openStores()
 	var (
 		wg         sync.WaitGroup
 		keys, size = make([]int, len(stores)), make([]int, len(stores))

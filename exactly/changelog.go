@@ -67,17 +67,11 @@ func (s *store) pending() []*kgo.Record {
 // writeChangelog writes what was held and returns once all is acknowledged: then
 // each store knows how far its changelog goes.
 func (a *Adapter) writeChangelog(ctx context.Context, l link) error {
-	a.mu.Lock()
-	stores := make([]*store, 0, len(a.stores))
-	for _, st := range a.stores {
-		stores = append(stores, st)
-	}
-	a.mu.Unlock()
 	var (
 		mu     sync.Mutex
 		failed error
 	)
-	for _, st := range stores {
+	for _, st := range a.openStores() {
 		done := func(r *kgo.Record, err error) {
 			if err == nil {
 				err = st.SetOffset(r.Offset)

@@ -61,26 +61,25 @@ func (s *session) lineageOf(next map[topicPartition]committedOffset) *kmsg.TxnOf
 		return nil
 	}
 	topic := kmsg.NewTxnOffsetCommitRequestTopic()
-	topic.Topic, topic.TopicID = table, s.ids[table]
-	s.a.mu.Lock()
-	stores := maps.Clone(s.a.stores)
-	s.a.mu.Unlock()
-	done := map[int32]bool{}
+	topic.Topic, topic.TopicID = table, s.m.ids[table]
+	touched := map[int32]bool{}
 	for tp := range next {
-		if done[tp.partition] || stores[tp.partition] == nil {
+		touched[tp.partition] = true
+	}
+	for _, st := range s.a.openStores() {
+		if !touched[st.partition] {
 			continue
 		}
-		done[tp.partition] = true
 		l := lineage{}
 		for name := range s.as.claims {
-			if _, read := next[topicPartition{name, tp.partition}]; read || s.as.committed[topicPartition{name, tp.partition}].offset >= 0 {
-				l[name] = s.ids[name]
+			if _, read := next[topicPartition{name, st.partition}]; read || s.as.committed[topicPartition{name, st.partition}].offset >= 0 {
+				l[name] = s.m.ids[name]
 			}
 		}
 		partition := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		metadata := l.String()
 		// Where the changelog stands, so that no tool shows a lag that grows.
-		partition.Partition, partition.Offset, partition.Metadata = tp.partition, stores[tp.partition].position(), &metadata
+		partition.Partition, partition.Offset, partition.Metadata = st.partition, st.position(), &metadata
 		topic.Partitions = append(topic.Partitions, partition)
 	}
 	return &topic
@@ -143,7 +142,7 @@ func (s *session) checkPartition(ctx context.Context, table string, partition in
 			continue
 		}
 		id, named := known[name]
-		anew := named && id != s.ids[name]
+		anew := named && id != s.m.ids[name]
 		if c.offset >= 0 && anew {
 			// The broker has not forgotten the old topic's offset.
 			if err := s.begin(ctx, tp); err != nil {
@@ -185,7 +184,7 @@ func (s *session) begin(ctx context.Context, tp topicPartition) error {
 	return nil
 }
 
-// learnTopics asks for the ids of the inputs and of the table, once a session.
+// learnTopics asks for the ids of the inputs and of the table.
 func (s *session) learnTopics() error {
 	ctx, cancel := s.a.requestContext()
 	defer cancel()
@@ -198,7 +197,7 @@ func (s *session) learnTopics() error {
 		if err != nil {
 			return err
 		}
-		s.ids[name] = info.id
+		s.m.ids[name] = info.id
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -36,9 +37,11 @@ type member struct {
 	link link
 	ctx  context.Context
 
-	// fenced is the generation whose dead were looked for, by the goroutine of
-	// Consume.
-	fenced int
+	// entered is the generation whose dead were looked for and whose inputs were
+	// checked; ids are the topic ids of those inputs and of the table. They belong to
+	// the goroutine of Consume.
+	entered int
+	ids     map[string]uuid.UUID
 
 	// changed holds a token when the assignment may have changed.
 	changed chan struct{}
@@ -70,7 +73,7 @@ func (m *member) flushing() (done func()) {
 
 // joinGroup makes the client of the group.
 func joinGroup(ctx context.Context, a *Adapter, group string, topics []string) (*member, error) {
-	m := &member{a: a, ctx: ctx, changed: make(chan struct{}, 1), claims: map[string][]int32{}, committed: map[topicPartition]committedOffset{}}
+	m := &member{a: a, ctx: ctx, changed: make(chan struct{}, 1), claims: map[string][]int32{}, committed: map[topicPartition]committedOffset{}, ids: map[string]uuid.UUID{}}
 	cfg := &a.cfg
 	opts := append(cfg.clientOptions("exactly-"+cfg.Instance),
 		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...),

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -26,9 +25,6 @@ type session struct {
 
 	// preparation is nil where there is nothing to prepare.
 	preparation *preparation
-
-	// ids are the topic ids of the inputs and of the table.
-	ids map[string]uuid.UUID
 
 	ctx    context.Context // goka's callbacks run under it
 	cancel context.CancelFunc
@@ -50,7 +46,7 @@ type session struct {
 
 func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *session {
 	s := &session{
-		m: m, a: m.a, as: as, handler: handler, ids: map[string]uuid.UUID{}, claims: map[topicPartition]*claim{},
+		m: m, a: m.a, as: as, handler: handler, claims: map[topicPartition]*claim{},
 		exited: make(chan struct{}, 1), marked: make(chan struct{}, 1),
 	}
 	parent := context.WithValue(m.ctx, slowKey{}, &m.a.budget.slow)
@@ -65,14 +61,16 @@ func newSession(m *member, as assignment, handler sarama.ConsumerGroupHandler) *
 // run returns nil when the session is over and another one may begin.
 func (s *session) run(drain context.Context) (err error) {
 	defer s.cancel()
-	if s.a.cfg.Delivery == ExactlyOnce && s.m.fenced != s.as.generation {
-		s.m.fenced = s.as.generation
-		ctx, cancel := s.a.requestContext()
-		s.m.fenceAbsent(ctx, string(s.a.graph.Group()))
-		cancel()
-	}
-	if err := s.checkInputs(); err != nil {
-		return err
+	if s.m.entered != s.as.generation { // An abort changes nothing of it.
+		if s.a.cfg.Delivery == ExactlyOnce {
+			ctx, cancel := s.a.requestContext()
+			s.m.fenceAbsent(ctx, string(s.a.graph.Group()))
+			cancel()
+		}
+		if err := s.checkInputs(); err != nil {
+			return err
+		}
+		s.m.entered = s.as.generation
 	}
 	if err := s.handler.Setup(s); err != nil {
 		return s.failed(err, s.handler.Cleanup(s))
@@ -180,7 +178,7 @@ func (s *session) failedCleanup(err error) error {
 func (s *session) claimList() []Claim {
 	var list []Claim
 	for tp, c := range s.as.committed {
-		list = append(list, Claim{Topic: tp.topic, TopicID: s.ids[tp.topic], Partition: tp.partition, Offset: c.offset, Metadata: c.metadata})
+		list = append(list, Claim{Topic: tp.topic, TopicID: s.m.ids[tp.topic], Partition: tp.partition, Offset: c.offset, Metadata: c.metadata})
 	}
 	slices.SortFunc(list, func(a, b Claim) int {
 		if a.Topic != b.Topic {

@@ -10,25 +10,6 @@ import (
 	"github.com/tintype/tintype/internal/chaos"
 )
 
-// What makes no run is refused before anything is started.
-func TestChaosUsage(t *testing.T) {
-	t.Parallel()
-	for line, message := range map[string]string{
-		"chaos --minutes 1":      "--minutes",
-		"chaos --workers 0":      "--workers",
-		"chaos --rate 0":         "--rate",
-		"chaos --seed x":         "--seed",
-		"chaos --delivery twice": "--delivery",
-		"chaos -o xml":           "--output",
-		"chaos surplus":          "surplus",
-	} {
-		r := tintype(t, "", strings.Fields(line)...)
-		if r.code != exitUsage || r.stdout != "" || !oneLine(r.stderr) || !strings.Contains(r.stderr, message) {
-			t.Errorf("tintype %s: exit code %d, want 2 and one line with %q\n%s%s", line, r.code, message, r.stdout, r.stderr)
-		}
-	}
-}
-
 // Three deliveries stand side by side, and each with the reason why it failed.
 func TestChaosPrint(t *testing.T) {
 	t.Parallel()

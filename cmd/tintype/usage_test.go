@@ -112,6 +112,13 @@ func TestUsage(t *testing.T) {
 		"run --repeat-ttl 0s":                "--repeat-ttl",
 		"bench":                              "throughput",
 		"version surplus":                    "surplus",
+		"chaos --minutes 1":                  "--minutes",
+		"chaos --workers 0":                  "--workers",
+		"chaos --rate 0":                     "--rate",
+		"chaos --seed x":                     "--seed",
+		"chaos --delivery twice":             "--delivery",
+		"chaos -o xml":                       "--output",
+		"chaos surplus":                      "surplus",
 	} {
 		r := tintype(t, "", strings.Fields(line)...)
 		if r.code != exitUsage || r.stdout != "" || !oneLine(r.stderr) || !strings.Contains(r.stderr, message) {
