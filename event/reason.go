@@ -53,6 +53,9 @@ const (
 	// ReasonRefusedBySink is a fate whose rows ClickHouse refuses, whenever they come: the upload keeps its
 	// outcome, its row says no more than that.
 	ReasonRefusedBySink Reason = "refused_by_sink"
+	// ReasonTooManyWindows is a developed upload that a window does not count, since its key had as many open
+	// windows as it may have: the upload keeps its outcome.
+	ReasonTooManyWindows Reason = "too_many_windows"
 )
 
 // unsupported are the formats that are recognised and not developed; each has
@@ -76,7 +79,7 @@ func Reasons() []Reason {
 		ReasonNotProtobuf, ReasonEmptyRecord, ReasonInvalidUpload, ReasonMissingBody, ReasonEmptyFile, ReasonTooManyBytes,
 		ReasonReferenceNotFound, ReasonHashMismatch, ReasonUnknownFormat, ReasonTooLargeForFormat, ReasonBadDimensions,
 		ReasonAspectRatio, ReasonTruncated, ReasonCorrupt, ReasonUnsupportedFeature, ReasonDecodeBudget, ReasonTooSlow, ReasonDecoderPanic,
-		ReasonOriginalMissing, ReasonRefusedBySink,
+		ReasonOriginalMissing, ReasonRefusedBySink, ReasonTooManyWindows,
 	}
 	for _, f := range unsupported {
 		all = append(all, UnsupportedFormat(f))
@@ -112,5 +115,6 @@ type Stage string
 const (
 	StageExtract   Stage = "extract"
 	StageTransform Stage = "transform"
+	StageWindows   Stage = "windows"
 	StageLoad      Stage = "load"
 )

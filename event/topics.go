@@ -44,6 +44,14 @@ type Topics struct {
 	Developed Topic
 	// DeadLetters hold the details of the dead.
 	DeadLetters Topic
+	// Measures are what uploads add to windows.
+	Measures Topic
+	// WindowResults are what windows have come to.
+	WindowResults Topic
+	// Late holds the uploads that a window does not count.
+	Late Topic
+	// Ticks are the control records of Uploads that moved its stream times.
+	Ticks Topic
 }
 
 // TopicsOf names the topics of a deployment that reads the given uploads topic
@@ -74,10 +82,26 @@ func TopicsOf(deployment, uploads string) Topics {
 			Name: prefix + "dead-letters", Key: "upload id", EventTime: "Stamp.event_time_ms", Message: "DeadLetter",
 			Retention: 90 * day, MaxMessageBytes: MaxRecordBytes,
 		},
+		Measures: Topic{
+			Name: prefix + "measures", Key: "dimension:value", EventTime: "Stamp.event_time_ms", Message: "Measure",
+			Retention: 7 * day, MaxMessageBytes: MaxRecordBytes,
+		},
+		WindowResults: Topic{
+			Name: prefix + "windows.results", Key: "dimension:value", EventTime: "WindowResult.window_start_ms", Message: "WindowResult",
+			Retention: 30 * day, MaxMessageBytes: MaxRecordBytes,
+		},
+		Late: Topic{
+			Name: prefix + "late", Key: "dimension:value", EventTime: "Stamp.event_time_ms", Message: "LateUpload",
+			Retention: 30 * day, MaxMessageBytes: MaxRecordBytes,
+		},
+		Ticks: Topic{
+			Name: prefix + "ticks", Key: "of its partition", EventTime: "Stamp.event_time_ms", Message: "Ticked",
+			Retention: 30 * day, MaxMessageBytes: MaxRecordBytes,
+		},
 	}
 }
 
 // All lists the topics in the order of the pipeline.
 func (t Topics) All() []Topic {
-	return []Topic{t.Uploads, t.Photos, t.Developed, t.DeadLetters}
+	return []Topic{t.Uploads, t.Photos, t.Developed, t.DeadLetters, t.Measures, t.WindowResults, t.Late, t.Ticks}
 }

@@ -28,6 +28,10 @@ func Codecs(ctx context.Context, registry, password string, topics event.Topics)
 	codecs.Photo = codecs.Photo.Framed(r.value(topics.Photos.Name, "photo.proto"))
 	codecs.Developed = codecs.Developed.Framed(r.value(topics.Developed.Name, "developed.proto"))
 	codecs.DeadLetter = codecs.DeadLetter.Framed(r.value(topics.DeadLetters.Name, "dead_letter.proto"))
+	codecs.Measure = codecs.Measure.Framed(r.value(topics.Measures.Name, "measure.proto"))
+	codecs.WindowResult = codecs.WindowResult.Framed(r.value(topics.WindowResults.Name, "measure.proto"))
+	codecs.LateUpload = codecs.LateUpload.Framed(r.value(topics.Late.Name, "measure.proto"))
+	codecs.Ticked = codecs.Ticked.Framed(r.value(topics.Ticks.Name, "control.proto"))
 	if r.err != nil {
 		return nil, fmt.Errorf("servers: register schemas: %w", r.err)
 	}
