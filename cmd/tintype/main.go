@@ -40,6 +40,7 @@ type cli struct {
 	Chaos    chaosCommand    `cmd:"" help:"Break a deployment of its own, and recount."`
 	Topology topologyCommand `cmd:"" help:"Print the graph of groups and topics, from the code."`
 	Doctor   doctorCommand   `cmd:"" help:"Check every server, topic and table, and say what to do."`
+	Windows  windowsCommand  `cmd:"" help:"Look at windows."`
 	Bench    benchCommand    `cmd:"" help:"Measure."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 

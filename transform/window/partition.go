@@ -1,0 +1,140 @@
+package window
+
+// A Partition is what a stage of windows knows of one of its partitions, beside the
+// open windows of each key, which the caller keeps: the watermark, which keys have
+// something to close at which watermark, and which have something to show at which
+// time of day. Changes since the last Commit can be rolled back, together with the
+// keys. It is not safe for concurrent use.
+type Partition struct {
+	config    PartitionConfig
+	heard     *Watermarks
+	watermark int64
+	// closing is by watermark, showing by time of day.
+	closing, showing *Index
+
+	committed struct {
+		heard     *Watermarks
+		watermark int64
+	}
+	// told says that something was heard since the last commit.
+	told bool
+}
+
+// PartitionConfig says how a partition works.
+type PartitionConfig struct {
+	Set *Set
+	// Sources is the number of sources.
+	Sources int
+	// Feeders are the tasks that can send records of any source.
+	Feeders []Task
+	// WatermarkMS is the watermark of the last commit; Unknown where there was none.
+	WatermarkMS int64
+	// CadenceMS is the least time between two early results of a key.
+	CadenceMS int64
+	// Limit is how many open windows of an aggregate a key may have.
+	Limit int
+}
+
+// NewPartition makes a partition without open windows.
+func NewPartition(c PartitionConfig) *Partition {
+	p := &Partition{
+		config: c, watermark: c.WatermarkMS, closing: NewIndex(), showing: NewIndex(),
+		heard: NewWatermarks(c.Sources, func(int) []Task { return c.Feeders }),
+	}
+	p.Commit()
+	return p
+}
+
+// Recover tells of a key that has open windows already.
+func (p *Partition) Recover(key string, k *Key) { p.place(key, k) }
+
+// place puts a key where its next close and early result are due.
+func (p *Partition) place(key string, k *Key) {
+	if at, ok := k.Deadline(); ok {
+		p.closing.Set(key, at)
+	} else {
+		p.closing.Remove(key)
+	}
+	if k.Dirty() {
+		p.showing.Set(key, k.ShownAtMS+p.config.CadenceMS)
+	} else {
+		p.showing.Remove(key)
+	}
+}
+
+// Hear takes in a task's vector. The watermark follows and never goes back.
+func (p *Partition) Hear(task Task, s Sources) {
+	if !p.told {
+		p.heard, p.told = p.heard.Clone(), true // The last commit keeps what it had.
+	}
+	p.heard.Hear(task, s)
+	if vector, ok := p.heard.Vector(); ok {
+		p.watermark = max(p.watermark, vector.Least())
+	}
+}
+
+// Watermark is the watermark in ms; Unknown as long as there is none.
+func (p *Partition) Watermark() int64 { return p.watermark }
+
+// Sources is what was heard of each source; ok is false where nothing was.
+func (p *Partition) Sources() (s Sources, ok bool) { return p.heard.Vector() }
+
+// Add takes an event into the windows of a key and returns its early results, if a
+// cadence has passed since the last ones, and the windows that do not count it.
+func (p *Partition) Add(key string, k *Key, aggregates []*Aggregate, e *Event, now int64) (results []Result, late []Late) {
+	for _, a := range aggregates {
+		late = append(late, k.Add(a, e, p.watermark, p.config.Limit)...)
+	}
+	if now-k.ShownAtMS >= p.config.CadenceMS && k.Dirty() {
+		results, k.ShownAtMS = k.Show(), now
+	}
+	p.place(key, k)
+	return results, late
+}
+
+// Wake closes what is due of a key and shows the rest that has changed.
+func (p *Partition) Wake(key string, k *Key, now int64) []Result {
+	results := k.Close(p.watermark)
+	if k.Dirty() {
+		results, k.ShownAtMS = append(results, k.Show()...), now
+	}
+	k.undeclared = 0
+	p.place(key, k)
+	return results
+}
+
+// Due takes out up to n keys that are to be woken: that have something to close, or
+// something that has not been shown for a cadence.
+func (p *Partition) Due(now int64, n int) []string {
+	keys := p.closing.Take(p.watermark, n)
+	seen := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		seen[key] = true
+	}
+	for _, key := range p.showing.Take(now, n-len(keys)) {
+		if !seen[key] {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// IsDue reports whether Due may return a key.
+func (p *Partition) IsDue(now int64) bool { return p.closing.Due(p.watermark) || p.showing.Due(now) }
+
+// Len is the number of keys with open windows.
+func (p *Partition) Len() int { return p.closing.Len() }
+
+// Commit makes all changes lasting.
+func (p *Partition) Commit() {
+	p.closing.Commit()
+	p.showing.Commit()
+	p.committed.heard, p.committed.watermark, p.told = p.heard, p.watermark, false
+}
+
+// Rollback goes back to the last commit.
+func (p *Partition) Rollback() {
+	p.closing.Rollback()
+	p.showing.Rollback()
+	p.heard, p.watermark, p.told = p.committed.heard, p.committed.watermark, false
+}
