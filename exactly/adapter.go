@@ -53,6 +53,8 @@ func New(cfg Config) (*Adapter, error) {
 	}
 	a.admin = kadm.NewClient(a.client)
 	a.budget = newBudget(cfg)
+	tables := a.openTable
+	cfg.Status.tables.Store(&tables)
 	return a, nil
 }
 
@@ -240,13 +242,18 @@ func (a *Adapter) dropStore(st *store) {
 
 // committed reads the group's table as of the last commit.
 func (a *Adapter) committed(partition int32, key string) ([]byte, error) {
-	a.mu.Lock()
-	st := a.stores[partition]
-	a.mu.Unlock()
+	st := a.openTable(partition)
 	if st == nil {
 		return nil, nil
 	}
 	return st.committed(key)
+}
+
+// openTable is an open partition of the group's table; nil: it is not held.
+func (a *Adapter) openTable(partition int32) *store {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stores[partition]
 }
 
 // openStores are the open partitions of the group's table.

@@ -95,7 +95,7 @@ type Hooks struct {
 	// Assigned runs after every assignment and after every abort, once tables
 	// are recovered and before any record is delivered, with all partitions now
 	// held. State that follows the transaction is reset here to what Metadata
-	// says and, by Scan, to what the table says. An error ends the session; Run
+	// says and, by [Status.EachKey], to what the table says. An error ends the session; Run
 	// retries with backoff.
 	Assigned func(ctx context.Context, claims []Claim) error
 	// EndWith is asked at the start of each transaction, for each partition held:
@@ -103,7 +103,7 @@ type Hooks struct {
 	// nothing of that partition behind it. It must not block.
 	EndWith func(topic string, partition int32) (offset int64, ok bool)
 	// BeforeCommit runs once every delivered record is marked, before the
-	// commit. Produce works on its context. An error aborts the transaction and
+	// commit. [Produce] works on its context. An error aborts the transaction and
 	// its records are polled again after a backoff.
 	BeforeCommit func(ctx context.Context) error
 	// Metadata is asked for each partition whose offset is about to be

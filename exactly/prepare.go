@@ -19,6 +19,7 @@ type Input struct {
 	Offset    int64
 	Key       string
 	Value     []byte // nil for a null value
+	Headers   goka.Headers
 	Timestamp time.Time
 	// Committed reads the value of the record's key in the group's table as of the
 	// last commit; nil where there is none, or no table.
@@ -149,7 +150,7 @@ func (p *preparation) run(ctx context.Context, r *kgo.Record, j *job) {
 	}()
 	key := string(r.Key)
 	task := p.plan(Input{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Key: key, Value: r.Value, Timestamp: r.Timestamp,
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Key: key, Value: r.Value, Headers: headers(r), Timestamp: r.Timestamp,
 		Committed: func() ([]byte, error) { return p.committed(r.Partition, key) },
 	})
 	if task == nil {
@@ -214,4 +215,16 @@ func (p *preparation) lead(ctx context.Context, task *Task, f *flight) (value an
 	value, err = task.Do(ctx)
 	f.value, f.failed = value, err != nil
 	return value, err
+}
+
+// headers are a record's, as goka has them; nil where there are none.
+func headers(r *kgo.Record) goka.Headers {
+	if len(r.Headers) == 0 {
+		return nil
+	}
+	h := make(goka.Headers, len(r.Headers))
+	for _, header := range r.Headers {
+		h[header.Key] = header.Value
+	}
+	return h
 }

@@ -1,6 +1,7 @@
 package exactly
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -17,6 +18,8 @@ type Status struct {
 	pauseNS, rebalances          atomic.Int64
 	lastCommit                   atomic.Int64 // Unix ns
 	lastError                    atomic.Pointer[string]
+	// tables finds an open partition of the group's table; nil: there is none.
+	tables atomic.Pointer[func(partition int32) *store]
 }
 
 // Stats is a reading of a Status.
@@ -63,4 +66,19 @@ func (s *Status) setError(err error) {
 	}
 	text := err.Error()
 	s.lastError.Store(&text)
+}
+
+// EachKey calls f with the keys of a partition of the group's table in order, from
+// one on, as of the last commit, until f returns false. It may be called at any
+// time; a partition that is not held is an error, and one that is taken away ends the
+// walk with one. The value is f's for the call alone.
+func (s *Status) EachKey(partition int32, from string, f func(key string, value []byte) bool) error {
+	var st *store
+	if tables := s.tables.Load(); tables != nil {
+		st = (*tables)(partition)
+	}
+	if st == nil {
+		return fmt.Errorf("exactly: read table: partition %d is not held", partition)
+	}
+	return st.eachKey(from, f)
 }

@@ -297,3 +297,18 @@ func (s *store) IteratorWithRange(start, limit []byte) (storage.Iterator, error)
 	slices.Sort(it.keys)
 	return it, nil
 }
+
+// eachKey walks over the keys that are committed, from one on.
+func (s *store) eachKey(from string, f func(key string, value []byte) bool) error {
+	it := s.db.NewIterator(&util.Range{Start: dataKey(from), Limit: []byte{dataPrefix + 1}}, nil)
+	defer it.Release()
+	for it.Next() {
+		if !f(string(it.Key()[1:]), it.Value()) {
+			break
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("exactly: read state of %s/%d: %w", s.topic, s.partition, err)
+	}
+	return nil
+}

@@ -32,7 +32,7 @@ func (s *session) transaction(drain context.Context) error {
 	if hook := s.a.cfg.Hooks.BeforeCommit; hook != nil {
 		ctx, cancel := context.WithDeadline(s.ctx, t.deadline)
 		returned := s.m.flushing()
-		err := hook(ctx)
+		err := hook(context.WithValue(ctx, turnKey{}, s))
 		returned()
 		cancel()
 		if err != nil {

@@ -12,12 +12,8 @@ type Partition struct {
 	// closing is by watermark, showing by time of day.
 	closing, showing *Index
 
-	committed struct {
-		heard     *Watermarks
-		watermark int64
-	}
-	// told says that something was heard since the last commit.
-	told bool
+	// committed is the watermark of the last commit.
+	committed int64
 }
 
 // PartitionConfig says how a partition works.
@@ -37,12 +33,10 @@ type PartitionConfig struct {
 
 // NewPartition makes a partition without open windows.
 func NewPartition(c PartitionConfig) *Partition {
-	p := &Partition{
-		config: c, watermark: c.WatermarkMS, closing: NewIndex(), showing: NewIndex(),
+	return &Partition{
+		config: c, watermark: c.WatermarkMS, committed: c.WatermarkMS, closing: NewIndex(), showing: NewIndex(),
 		heard: NewWatermarks(c.Sources, func(int) []Task { return c.Feeders }),
 	}
-	p.Commit()
-	return p
 }
 
 // Recover tells of a key that has open windows already.
@@ -64,9 +58,6 @@ func (p *Partition) place(key string, k *Key) {
 
 // Hear takes in a task's vector. The watermark follows and never goes back.
 func (p *Partition) Hear(task Task, s Sources) {
-	if !p.told {
-		p.heard, p.told = p.heard.Clone(), true // The last commit keeps what it had.
-	}
 	p.heard.Hear(task, s)
 	if vector, ok := p.heard.Vector(); ok {
 		p.watermark = max(p.watermark, vector.Least())
@@ -129,12 +120,14 @@ func (p *Partition) Len() int { return p.closing.Len() }
 func (p *Partition) Commit() {
 	p.closing.Commit()
 	p.showing.Commit()
-	p.committed.heard, p.committed.watermark, p.told = p.heard, p.watermark, false
+	p.heard.Commit()
+	p.committed = p.watermark
 }
 
 // Rollback goes back to the last commit.
 func (p *Partition) Rollback() {
 	p.closing.Rollback()
 	p.showing.Rollback()
-	p.heard, p.watermark, p.told = p.committed.heard, p.committed.watermark, false
+	p.heard.Rollback()
+	p.watermark = p.committed
 }

@@ -17,18 +17,21 @@ type Sources struct {
 
 // Watermarks combines the vectors that tasks send down one partition: for each
 // source the least of what all tasks say that can feed it. A vector promises that
-// every record that its task sends later has at least these stream times.
+// every record that its task sends later has at least these stream times. What was
+// heard since the last Commit can be rolled back: it is heard again then.
 type Watermarks struct {
 	sources int
 	// feeds are the tasks that can send records of a source, by source; nil: all tasks.
 	feeds func(source int) []Task
 	heard map[Task]Sources
+	// journal is what was heard of a task as of the last commit, once it has told more.
+	journal map[Task]Sources
 }
 
 // NewWatermarks makes one for a number of sources. feeds names the tasks that can
 // send records of a source.
 func NewWatermarks(sources int, feeds func(source int) []Task) *Watermarks {
-	return &Watermarks{sources: sources, feeds: feeds, heard: map[Task]Sources{}}
+	return &Watermarks{sources: sources, feeds: feeds, heard: map[Task]Sources{}, journal: map[Task]Sources{}}
 }
 
 // Hear takes in a task's vector. A task never takes back what it has promised; of
@@ -42,7 +45,25 @@ func (w *Watermarks) Hear(task Task, s Sources) {
 			times[i] = max(times[i], t)
 		}
 	}
+	if _, noted := w.journal[task]; !noted {
+		w.journal[task] = old
+	}
 	w.heard[task] = Sources{TopicID: s.TopicID, TimesMS: times}
+}
+
+// Commit makes lasting what was heard.
+func (w *Watermarks) Commit() { clear(w.journal) }
+
+// Rollback forgets what was heard since the last commit.
+func (w *Watermarks) Rollback() {
+	for task, old := range w.journal {
+		if old.TimesMS == nil {
+			delete(w.heard, task)
+		} else {
+			w.heard[task] = old
+		}
+	}
+	clear(w.journal)
 }
 
 // Vector is the combined time of each source of the topic that the feeders of the
@@ -93,13 +114,4 @@ func (s Sources) Least() int64 {
 // Equal reports whether two vectors are the same.
 func (s Sources) Equal(o Sources) bool {
 	return s.TopicID == o.TopicID && slices.Equal(s.TimesMS, o.TimesMS)
-}
-
-// Clone copies what was heard.
-func (w *Watermarks) Clone() *Watermarks {
-	c := NewWatermarks(w.sources, w.feeds)
-	for task, s := range w.heard {
-		c.heard[task] = s // Its times are never changed in place.
-	}
-	return c
 }
