@@ -14,6 +14,7 @@ import (
 	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/extract"
 	"github.com/tintype/tintype/transform/pixel"
+	"github.com/tintype/tintype/transform/window"
 )
 
 // Config says what a deployment's processors work on and with.
@@ -55,6 +56,19 @@ type Config struct {
 	CommitInterval time.Duration
 	// LoadLinger is how long the loader gathers rows for an insert; 0: 100 ms.
 	LoadLinger time.Duration
+	// Windows are the aggregates of the deployment; nil: [DefaultAggregates].
+	Windows *window.Set
+	// EarlyCadence is the least time between two early results of a key; 0: 1 s.
+	EarlyCadence time.Duration
+	// MaxOpenWindows is how many open windows of an aggregate a key may have; 0: 10,000.
+	MaxOpenWindows int
+	// MaxAhead is how far an upload's event time may be ahead of its append time; 0: 1 min.
+	MaxAhead time.Duration
+	// TickAfter is how long a partition of uploads is idle before a tick moves its
+	// stream time; 0: 10 s, less than 0: never.
+	TickAfter time.Duration
+	// TickAllowance is how far a tick stays behind its append time; 0: 10 s.
+	TickAllowance time.Duration
 	// TransactionTimeout is how long the broker waits for a transaction to end; 0: 30 s.
 	TransactionTimeout time.Duration
 
@@ -82,6 +96,18 @@ func (c Config) withDefaults() (Config, error) {
 	c.CommitInterval = cmp.Or(c.CommitInterval, 100*time.Millisecond)
 	c.LoadLinger = cmp.Or(c.LoadLinger, 100*time.Millisecond)
 	c.TransactionTimeout = cmp.Or(c.TransactionTimeout, 30*time.Second)
+	c.EarlyCadence = cmp.Or(c.EarlyCadence, time.Second)
+	c.MaxOpenWindows = cmp.Or(c.MaxOpenWindows, 10_000)
+	c.MaxAhead = cmp.Or(c.MaxAhead, time.Minute)
+	c.TickAfter = cmp.Or(c.TickAfter, 10*time.Second)
+	c.TickAllowance = cmp.Or(c.TickAllowance, 10*time.Second)
+	if c.Windows == nil {
+		set, err := window.NewSet(DefaultAggregates())
+		if err != nil {
+			return c, err
+		}
+		c.Windows = set
+	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics()
 	}
@@ -103,7 +129,7 @@ func (c Config) withDefaults() (Config, error) {
 
 // Stages lists all stages in the order of the pipeline.
 func Stages() []event.Stage {
-	return []event.Stage{event.StageExtract, event.StageTransform, event.StageLoad}
+	return []event.Stage{event.StageExtract, event.StageTransform, event.StageWindows, event.StageLoad}
 }
 
 // LoopTopic names the loop topic of a group, by goka's rule.

@@ -6,14 +6,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/lovoo/goka"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tintype/tintype/blob"
 	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/event/eventpb"
 	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/extract"
+	"github.com/tintype/tintype/transform/window"
 )
 
 // extractStage turns uploads into photos, and ends the way of repeats and of
@@ -22,6 +25,8 @@ type extractStage struct {
 	*stageBase
 	extractor *extract.Extractor
 	times     streamTimes
+	flow      *flow
+	ticks     *ticker
 }
 
 // maxLoopBytes is the longest inline photo that passes the loop inside its
@@ -29,7 +34,47 @@ type extractStage struct {
 const maxLoopBytes = 256 << 10
 
 func newExtractStage(base *stageBase) *extractStage {
-	return &extractStage{stageBase: base, extractor: extract.New(base.Blobs, base.Limits)}
+	s := &extractStage{stageBase: base, extractor: extract.New(base.Blobs, base.Limits), times: streamTimes{ahead: base.MaxAhead}}
+	s.flow = &flow{stageBase: base, feeds: func(source int) []window.Task {
+		return []window.Task{{Stage: string(event.StageExtract), Partition: int32(source)}} // Alone it reads the source, and re-keys it.
+	}}
+	s.flow.announcements = []*announcement{
+		{topics: []string{LoopTopic(Group(s.Deployment, event.StageExtract))}, vectors: s.read},
+		{topics: []string{s.Topics.Photos.Name, s.Topics.Measures.Name}, vectors: s.passedOn},
+	}
+	s.ticks = newTicker(s)
+	return s
+}
+
+// read is how far each task has read its own source.
+func (s *extractStage) read() map[int32]window.Sources {
+	all := map[int32]window.Sources{}
+	for _, partition := range s.ids.partitions(s.Topics.Uploads.Name) {
+		if at, ok := s.times.of(partition); ok {
+			own := window.Sources{TopicID: s.ids.of(s.Topics.Uploads.Name), TimesMS: unknownTimes(s.partitions)}
+			own.TimesMS[partition] = at
+			all[partition] = own
+		}
+	}
+	return all
+}
+
+// passedOn is how far each task has passed on every source: its own, which it reads,
+// and all of them by way of the loop, where re-keyed records come from.
+func (s *extractStage) passedOn() map[int32]window.Sources {
+	all := s.flow.vectors()
+	for partition, vector := range all {
+		if vector.TopicID != s.ids.of(s.Topics.Uploads.Name) {
+			delete(all, partition) // What is told of an older topic closes nothing.
+			continue
+		}
+		at, ok := s.times.of(partition)
+		if !ok {
+			at = window.Unknown
+		}
+		vector.TimesMS[partition] = min(vector.TimesMS[partition], at)
+	}
+	return all
 }
 
 func (s *extractStage) graph() *goka.GroupGraph {
@@ -41,23 +86,30 @@ func (s *extractStage) graph() *goka.GroupGraph {
 		goka.Output(goka.Stream(s.Topics.Photos.Name), s.Codecs.Photo),
 		goka.Output(goka.Stream(s.Topics.Developed.Name), s.Codecs.Developed),
 		goka.Output(goka.Stream(s.Topics.DeadLetters.Name), s.Codecs.DeadLetter),
+		goka.Output(goka.Stream(s.Topics.Measures.Name), s.Codecs.Measure),
+		goka.Output(goka.Stream(s.Topics.Ticks.Name), s.Codecs.Ticked),
 	)
 }
 
 func (s *extractStage) hooks() exactly.Hooks {
-	hooks := s.baseHooks()
+	hooks := s.flow.hooks(s.Topics.Uploads.Name)
 	assigned := hooks.Assigned
 	hooks.Assigned = func(ctx context.Context, claims []exactly.Claim) error {
+		s.ticks.assign(claims)
 		return errors.Join(assigned(ctx, claims), s.times.assign(s.Topics.Uploads.Name, claims))
 	}
 	hooks.Metadata = func(topic string, partition int32) string {
+		mark := s.flow.marks.next(topic, partition)
 		if topic != s.Topics.Uploads.Name {
-			return ""
+			return writeMetadata("mark", mark)
 		}
-		return s.times.metadata(partition)
+		return writeMetadata(streamTimeField, s.times.text(partition), "mark", mark)
 	}
 	return hooks
 }
+
+// run sends ticks until ctx ends.
+func (s *extractStage) run(ctx context.Context) error { return s.ticks.run(ctx) }
 
 // upload reads a record of the log: it stamps it, and works on it here if this
 // is the partition of its key.
@@ -66,11 +118,20 @@ func (s *extractStage) upload(ctx goka.Context, value any) {
 		return
 	}
 	record := value.(*event.Decoded[*eventpb.Upload])
+	s.ticks.read(ctx.Partition())
+	if controlOf(ctx.Headers()) == event.ControlTick {
+		s.tick(ctx, record.Raw)
+		return
+	}
+	s.flow.data.Store(true)
 	origin := s.ids.position(ctx)
 	appended := ctx.Timestamp().UnixMilli()
 	var claimed *int64
-	if record.Err == nil {
-		claimed = record.Message.UploadedAtMs
+	if record.Err == nil && record.Message.UploadedAtMs != nil {
+		at := s.times.clamp(record.Message.GetUploadedAtMs(), appended)
+		if claimed = &at; at != record.Message.GetUploadedAtMs() {
+			s.tally.clamped()
+		}
 	}
 	eventTime, streamTime := s.times.advance(ctx.Partition(), claimed, appended)
 	stamp := &eventpb.Stamp{Origin: origin.Proto(), EventTimeMs: eventTime, AppendTimeMs: appended, StreamTimeMs: streamTime}
@@ -90,6 +151,22 @@ func (s *extractStage) upload(ctx goka.Context, value any) {
 		return
 	}
 	s.rekey(ctx, stamp, upload)
+}
+
+// tick moves the stream time of an idle partition. Its row keeps every offset of
+// uploads accounted for, and lets SQL recompute the stream time.
+func (s *extractStage) tick(ctx goka.Context, value []byte) {
+	var tick eventpb.Tick
+	if err := proto.Unmarshal(value, &tick); err != nil {
+		s.Log.Warn("a tick that does not decode has no allowance", slog.Any("error", err))
+	}
+	appended := ctx.Timestamp().UnixMilli()
+	at := s.times.clamp(appended-max(tick.AllowanceMs, 0), appended)
+	eventTime, streamTime := s.times.advance(ctx.Partition(), &at, appended)
+	s.tally.tick()
+	ctx.Emit(goka.Stream(s.Topics.Ticks.Name), ctx.Key(), &eventpb.Ticked{Stamp: &eventpb.Stamp{
+		Origin: s.ids.position(ctx).Proto(), EventTimeMs: eventTime, AppendTimeMs: appended, StreamTimeMs: streamTime,
+	}})
 }
 
 // rekey sends a record that came without its key, or to another partition than
@@ -114,6 +191,13 @@ func (s *extractStage) rekeyed(ctx goka.Context, value any) {
 		return
 	}
 	record := value.(*event.Decoded[*eventpb.Rekeyed])
+	if controlOf(ctx.Headers()) == event.ControlWatermarks {
+		if err := s.flow.watermarks(ctx.Partition(), record.Raw); err != nil {
+			s.foreign(ctx, err)
+		}
+		return
+	}
+	s.flow.data.Store(true)
 	if record.Err != nil {
 		s.foreign(ctx, record.Err)
 		return

@@ -33,7 +33,7 @@ func NewRunner(config Config, stages ...event.Stage) (*Runner, error) {
 	r := &Runner{config: config, status: make(map[event.Stage]*exactly.Status, len(stages))}
 	for _, name := range stages {
 		if !slices.Contains(Stages(), name) {
-			return nil, fmt.Errorf("topologies: there is no stage %q: want extract, transform or load", name)
+			return nil, fmt.Errorf("topologies: there is no stage %q: want extract, transform, windows or load", name)
 		}
 		if name == event.StageLoad && config.ClickHouse == nil {
 			return nil, fmt.Errorf("topologies: stage load needs ClickHouse")
@@ -56,10 +56,13 @@ func (r *Runner) Run(ctx context.Context, partitions int) error {
 	for _, name := range r.stages {
 		base := &stageBase{
 			Config: r.config, name: name, partitions: partitions,
-			tally: newTally(r.config.Metrics, name), memory: shared,
+			tally: newTally(r.config.Metrics, name), memory: shared, status: r.status[name],
 		}
 		group.Go(func() error {
 			s := newStage(base)
+			if beside, ok := s.(running); ok {
+				group.Go(func() error { return beside.run(ctx) })
+			}
 			if c, ok := s.(closing); ok {
 				defer c.close()
 			}
@@ -79,6 +82,8 @@ func newStage(base *stageBase) stage {
 		return newExtractStage(base)
 	case event.StageTransform:
 		return newTransformStage(base)
+	case event.StageWindows:
+		return newWindowsStage(base)
 	case event.StageLoad:
 		return newLoadStage(base)
 	}
@@ -102,12 +107,19 @@ func (r *Runner) exactlyConfig(name event.Stage, s stage) exactly.Config {
 	if p, ok := s.(preparing); ok {
 		c.Prepare = p.prepare
 	}
+	if name == event.StageWindows { // A transaction of its own for every alarm and every wake would keep the broker busy.
+		c.Linger = min(r.config.EarlyCadence/4, windowsLinger)
+		c.CommitInterval = max(c.CommitInterval, c.Linger)
+	}
 	if name == event.StageLoad {
 		c.Linger = r.config.LoadLinger
 		c.CommitInterval = max(c.CommitInterval, r.config.LoadLinger)
 	}
 	return c
 }
+
+// windowsLinger is how long a transaction of windows gathers at least.
+const windowsLinger = 50 * time.Millisecond
 
 // Ready reports whether every stage holds an assignment and works on it.
 func (r *Runner) Ready() bool {

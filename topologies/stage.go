@@ -25,6 +25,12 @@ type preparing interface {
 	prepare(in exactly.Input) *exactly.Task
 }
 
+// A running stage does something beside its records, until ctx ends. An error ends
+// the process.
+type running interface {
+	run(ctx context.Context) error
+}
+
 // A closing stage has something to give up when it ends.
 type closing interface {
 	close()
@@ -40,6 +46,7 @@ type stageBase struct {
 	// memory is shared by the stages of the process.
 	memory  *memory
 	ids     topicIDs
+	status  *exactly.Status
 	trouble trouble
 }
 
@@ -92,10 +99,19 @@ func partitionOf(key string, partitions int) int32 {
 	return int32(int(exactly.Murmur2([]byte(key))&0x7fffffff) % partitions)
 }
 
-// end emits an upload's fate.
+// end emits an upload's fate, and what it adds to windows.
 func (s *stageBase) end(ctx goka.Context, d *eventpb.Developed) {
 	s.tally.fate(d.Outcome)
 	ctx.Emit(goka.Stream(s.Topics.Developed.Name), d.GetSender().GetUploadId(), d)
+	if d.Outcome == eventpb.Outcome_OUTCOME_LOST {
+		return // Nobody knows when it was.
+	}
+	measure := measureOf(d)
+	for _, dimension := range s.Windows.Dimensions() {
+		if value, ok := valueOf(dimension, d); ok {
+			ctx.Emit(goka.Stream(s.Topics.Measures.Name), measureKey(dimension, value), measure)
+		}
+	}
 }
 
 // A death is an upload that cannot be developed.

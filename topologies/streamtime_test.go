@@ -3,6 +3,7 @@ package topologies
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -52,7 +53,7 @@ func TestStreamTimeSurvivesInMetadata(t *testing.T) {
 		for i, ms := range times {
 			if i == cut {
 				resumed := claim
-				resumed.Offset, resumed.Metadata = int64(i), parts.metadata(2)
+				resumed.Offset, resumed.Metadata = int64(i), writeMetadata(streamTimeField, parts.text(2), "mark", "m")
 				parts = streamTimes{}
 				if err := parts.assign("uploads", []exactly.Claim{resumed}); err != nil {
 					t.Fatal(err)
@@ -82,5 +83,26 @@ func TestOffsetsWithoutStreamTimeAreRefused(t *testing.T) {
 	var s streamTimes
 	if err := s.assign("uploads", []exactly.Claim{{Topic: "tintype-extract-loop", Partition: 1, Offset: 5}}); err != nil {
 		t.Errorf("the loop's offsets need no stream time: %v", err)
+	}
+}
+
+func TestEventTimesAreJudgedByTheAppendTime(t *testing.T) {
+	s := streamTimes{ahead: time.Minute}
+	const appended = 1_000_000
+	for _, c := range []struct {
+		claimed, want int64
+		why           string
+	}{
+		{appended, appended, "now"},
+		{0, 0, "1970"},
+		{-1, 0, "before 1970"},
+		{appended + 60_000, appended + 60_000, "as far ahead as clocks may be"},
+		{appended + 60_001, appended, "further ahead"},
+		{1 << 62, appended, "the far future"},
+		{-1 << 63, 0, "the far past"},
+	} {
+		if got := s.clamp(c.claimed, appended); got != c.want {
+			t.Errorf("%s: %d became %d, want %d", c.why, c.claimed, got, c.want)
+		}
 	}
 }

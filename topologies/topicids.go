@@ -14,15 +14,22 @@ import (
 // assignment.
 type topicIDs struct {
 	byName atomic.Pointer[map[string]uuid.UUID]
+	held   atomic.Pointer[map[string][]int32]
 }
 
 func (t *topicIDs) assign(claims []exactly.Claim) {
 	ids := make(map[string]uuid.UUID, 2)
+	held := make(map[string][]int32, 2)
 	for _, claim := range claims {
 		ids[claim.Topic] = uuid.UUID(claim.TopicID)
+		held[claim.Topic] = append(held[claim.Topic], claim.Partition)
 	}
 	t.byName.Store(&ids)
+	t.held.Store(&held)
 }
+
+// partitions are the partitions of a topic that are held.
+func (t *topicIDs) partitions(topic string) []int32 { return (*t.held.Load())[topic] }
 
 // of is the id of a topic.
 func (t *topicIDs) of(topic string) uuid.UUID { return (*t.byName.Load())[topic] }

@@ -15,7 +15,7 @@ import (
 func Topology(deployment string, topics event.Topics) string {
 	base := &stageBase{Config: Config{Deployment: deployment, Topics: topics, Codecs: event.NewCodecs()}}
 	graphs := []*goka.GroupGraph{
-		(&extractStage{stageBase: base}).graph(), (&transformStage{stageBase: base}).graph(), (&loadStage{stageBase: base}).graph(),
+		(&extractStage{stageBase: base}).graph(), (&transformStage{stageBase: base}).graph(), newWindowsStage(base).graph(), (&loadStage{stageBase: base}).graph(),
 	}
 	var b strings.Builder
 	for _, g := range graphs {

@@ -16,6 +16,7 @@ import (
 	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/transform/dedupe"
 	"github.com/tintype/tintype/transform/pixel"
+	"github.com/tintype/tintype/transform/window"
 )
 
 // transformStage renders first sightings and recognises the later ones.
@@ -23,10 +24,14 @@ type transformStage struct {
 	*stageBase
 	spec     string
 	renderer *renderer
+	flow     *flow
 }
 
 func newTransformStage(base *stageBase) *transformStage {
-	return &transformStage{stageBase: base, spec: pixel.SpecID(base.Specs), renderer: newRenderer(base.Config, base.memory)}
+	s := &transformStage{stageBase: base, spec: pixel.SpecID(base.Specs), renderer: newRenderer(base.Config, base.memory)}
+	s.flow = &flow{stageBase: base, feeds: func(int) []window.Task { return tasksOf(event.StageExtract, base.partitions) }}
+	s.flow.announcements = []*announcement{{topics: []string{s.Topics.Measures.Name}, vectors: s.flow.vectors}}
+	return s
 }
 
 func (s *transformStage) graph() *goka.GroupGraph {
@@ -36,12 +41,11 @@ func (s *transformStage) graph() *goka.GroupGraph {
 		goka.Persist(s.Codecs.Sightings),
 		goka.Output(goka.Stream(s.Topics.Developed.Name), s.Codecs.Developed),
 		goka.Output(goka.Stream(s.Topics.DeadLetters.Name), s.Codecs.DeadLetter),
+		goka.Output(goka.Stream(s.Topics.Measures.Name), s.Codecs.Measure),
 	)
 }
 
-func (s *transformStage) hooks() exactly.Hooks {
-	return s.baseHooks()
-}
+func (s *transformStage) hooks() exactly.Hooks { return s.flow.hooks(s.Topics.Photos.Name) }
 
 // A making is what a photo's renditions came to.
 type making struct {
@@ -55,6 +59,9 @@ type making struct {
 
 // prepare makes the renditions of the photos in hand, each of a hash once.
 func (s *transformStage) prepare(in exactly.Input) *exactly.Task {
+	if controlOf(in.Headers) != "" {
+		return nil
+	}
 	record := s.Codecs.Photo.Read(in.Value)
 	if record.Err != nil {
 		return nil
@@ -99,6 +106,13 @@ func (s *transformStage) photo(ctx goka.Context, value any) {
 		return
 	}
 	record := value.(*event.Decoded[*eventpb.Photo])
+	if controlOf(ctx.Headers()) == event.ControlWatermarks {
+		if err := s.flow.watermarks(ctx.Partition(), record.Raw); err != nil {
+			s.foreign(ctx, err)
+		}
+		return
+	}
+	s.flow.data.Store(true)
 	if record.Err != nil {
 		s.foreign(ctx, record.Err)
 		return

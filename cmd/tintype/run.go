@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -31,6 +32,43 @@ type workFlags struct {
 	RepeatTTL      time.Duration `help:"How long an upload id is taken, in event time: the same id within it is a repeat." default:"720h"`
 	CommitInterval time.Duration `help:"Longest time that a transaction gathers." default:"100ms"`
 	LoadLinger     time.Duration `help:"How long the loader gathers rows for an insert." default:"100ms"`
+	timeFlags
+}
+
+// timeFlags say how event time is treated.
+type timeFlags struct {
+	Aggregates     string        `help:"YAML file that declares the aggregates of windows (docs/windows.md); without it the defaults." type:"path" placeholder:"FILE"`
+	EarlyCadence   time.Duration `help:"Least time between two early results of a key." default:"1s"`
+	MaxOpenWindows int           `help:"How many open windows of an aggregate a key may have; an upload over it is a dead letter of stage windows." default:"10000"`
+	MaxAhead       time.Duration `help:"How far an upload's event time may be ahead of the time the broker appended it at; further ahead it becomes that time." default:"1m"`
+	TickAfter      time.Duration `help:"How long a partition of uploads is idle before a control record moves its stream time." default:"10s"`
+	TickAllowance  time.Duration `help:"How far such a control record stays behind its append time." default:"10s"`
+	Ticks          bool          `help:"Write control records into idle partitions of uploads; without them those hold back the windows." default:"true" negatable:""`
+}
+
+// time turns the flags into what a runner takes.
+func (f timeFlags) time() (deployment.Time, error) {
+	if f.EarlyCadence <= 0 || f.MaxAhead <= 0 || f.TickAfter <= 0 || f.TickAllowance <= 0 || f.MaxOpenWindows <= 0 {
+		return deployment.Time{}, &usageError{errors.New("--early-cadence, --max-ahead, --tick-after, --tick-allowance and --max-open-windows are more than 0")}
+	}
+	t := deployment.Time{
+		EarlyCadence: f.EarlyCadence, MaxOpenWindows: f.MaxOpenWindows, MaxAhead: f.MaxAhead, TickAfter: f.TickAfter, TickAllowance: f.TickAllowance,
+	}
+	if !f.Ticks {
+		t.TickAfter = -1
+	}
+	if f.Aggregates == "" {
+		return t, nil
+	}
+	file, err := os.Open(f.Aggregates)
+	if err != nil {
+		return deployment.Time{}, &usageError{fmt.Errorf("--aggregates: %w", err)}
+	}
+	defer func() { _ = file.Close() }() // It was only read.
+	if t.Windows, err = topologies.ReadAggregates(file); err != nil {
+		return deployment.Time{}, &usageError{fmt.Errorf("--aggregates %s: %w", f.Aggregates, err)}
+	}
+	return t, nil
 }
 
 // work turns the flags into what a runner takes.
@@ -42,8 +80,12 @@ func (f workFlags) work(stateDir string, metrics *topologies.Metrics) (deploymen
 	if f.DecodeBudget <= 0 || f.RenderMemory <= 0 || f.CommitInterval <= 0 || f.LoadLinger <= 0 || f.RepeatTTL <= 0 {
 		return deployment.Work{}, &usageError{errors.New("--decode-budget, --render-memory, --repeat-ttl, --commit-interval and --load-linger are more than 0")}
 	}
+	eventTime, err := f.time()
+	if err != nil {
+		return deployment.Work{}, err
+	}
 	return deployment.Work{
-		StateDir: stateDir, Specs: specs, DecodeBudget: f.DecodeBudget, RenderMemory: f.RenderMemory,
+		Time: eventTime, StateDir: stateDir, Specs: specs, DecodeBudget: f.DecodeBudget, RenderMemory: f.RenderMemory,
 		Delivery: exactly.Delivery(f.Delivery), RepeatTTL: f.RepeatTTL, CommitInterval: f.CommitInterval, LoadLinger: f.LoadLinger, Metrics: metrics,
 	}, nil
 }
@@ -95,7 +137,7 @@ type runCommand struct {
 	deploymentFlags
 	workFlags
 	faceFlags
-	Only     []string `help:"Stages to run: extract, transform, load; all without it." placeholder:"STAGE"`
+	Only     []string `help:"Stages to run: extract, transform, windows, load; all without it." placeholder:"STAGE"`
 	StateDir string   `help:"Folder for tables and the instance id; one process a folder." default:"${state}" type:"path"`
 }
 
@@ -118,7 +160,7 @@ func (c *runCommand) Run(e *env) error {
 	for _, name := range c.Only {
 		stage := event.Stage(name)
 		if !slices.Contains(topologies.Stages(), stage) {
-			return &usageError{fmt.Errorf("--only: there is no stage %q: want extract, transform or load", name)}
+			return &usageError{fmt.Errorf("--only: there is no stage %q: want extract, transform, windows or load", name)}
 		}
 		work.Stages = append(work.Stages, stage)
 	}

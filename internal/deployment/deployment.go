@@ -27,6 +27,7 @@ import (
 	"github.com/tintype/tintype/load"
 	"github.com/tintype/tintype/topologies"
 	"github.com/tintype/tintype/transform/pixel"
+	"github.com/tintype/tintype/transform/window"
 )
 
 // Addresses are the servers of a deployment.
@@ -187,8 +188,20 @@ type Work struct {
 	RepeatTTL      time.Duration
 	CommitInterval time.Duration
 	LoadLinger     time.Duration
+	Time           Time
 	Metrics        *topologies.Metrics
 	Stages         []event.Stage
+}
+
+// Time says how the stages treat event time; the zero value of each field means its
+// default in [topologies.Config].
+type Time struct {
+	Windows        *window.Set
+	EarlyCadence   time.Duration
+	MaxOpenWindows int
+	MaxAhead       time.Duration
+	TickAfter      time.Duration
+	TickAllowance  time.Duration
 }
 
 // Runner makes the runner of the deployment's stages.
@@ -208,6 +221,8 @@ func (d *Deployment) Runner(w Work) (*topologies.Runner, error) {
 		DecodeBudget: w.DecodeBudget, RenderMemory: w.RenderMemory,
 		StateDir: w.StateDir, Instance: w.Instance,
 		Delivery: w.Delivery, RepeatTTL: w.RepeatTTL, CommitInterval: w.CommitInterval, LoadLinger: w.LoadLinger, Metrics: w.Metrics, Log: d.Log,
+		Windows: w.Time.Windows, EarlyCadence: w.Time.EarlyCadence, MaxOpenWindows: w.Time.MaxOpenWindows,
+		MaxAhead: w.Time.MaxAhead, TickAfter: w.Time.TickAfter, TickAllowance: w.Time.TickAllowance,
 	}, w.Stages...)
 }
 

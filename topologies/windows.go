@@ -1,0 +1,269 @@
+package topologies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/lovoo/goka"
+
+	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/event/eventpb"
+	"github.com/tintype/tintype/exactly"
+	"github.com/tintype/tintype/transform/window"
+)
+
+// windowsStage keeps the open windows of each key in its table, and shows what they
+// come to.
+type windowsStage struct {
+	*stageBase
+	codec windowCodec
+	marks marks
+
+	mu         sync.Mutex
+	partitions map[int32]*windowsPartition
+}
+
+// A windowsPartition is the part of a partition that lives in memory. Callbacks, the
+// alarm and the face ask it.
+type windowsPartition struct {
+	mu sync.Mutex
+	*window.Partition
+	// alarmed is when an alarm was sent that has not come yet.
+	alarmed time.Time
+}
+
+func newWindowsStage(base *stageBase) *windowsStage {
+	return &windowsStage{stageBase: base, codec: windowCodec{base.Windows}, partitions: map[int32]*windowsPartition{}}
+}
+
+func (s *windowsStage) graph() *goka.GroupGraph {
+	return goka.DefineGroup(
+		goka.Group(Group(s.Deployment, event.StageWindows)),
+		goka.Input(goka.Stream(s.Topics.Measures.Name), s.Codecs.Measure, s.measure),
+		goka.Loop(s.Codecs.Wake, s.looped),
+		goka.Persist(s.codec),
+		goka.Output(goka.Stream(s.Topics.WindowResults.Name), s.Codecs.WindowResult),
+		goka.Output(goka.Stream(s.Topics.Late.Name), s.Codecs.LateUpload),
+		goka.Output(goka.Stream(s.Topics.DeadLetters.Name), s.Codecs.DeadLetter),
+	)
+}
+
+// watermarkField is the watermark's name in the metadata of an offset of measures: a
+// window that is closed must not open again after a restart.
+const watermarkField = "watermark_ms"
+
+func (s *windowsStage) hooks() exactly.Hooks {
+	hooks := s.baseHooks()
+	assigned, committed := hooks.Assigned, hooks.Committed
+	hooks.Assigned = func(ctx context.Context, claims []exactly.Claim) error {
+		return errors.Join(assigned(ctx, claims), s.assign(claims))
+	}
+	hooks.Metadata = func(topic string, partition int32) string {
+		mark := s.marks.next(topic, partition)
+		if topic != s.Topics.Measures.Name {
+			return writeMetadata("mark", mark)
+		}
+		return writeMetadata(watermarkField, strconv.FormatInt(s.partition(partition).Watermark(), 10), "mark", mark)
+	}
+	hooks.Committed = func() {
+		committed()
+		s.marks.commit()
+		for partition, p := range s.held() {
+			p.mu.Lock()
+			p.Commit()
+			s.Metrics.windowsPartition(partition, p.Watermark(), p.Len())
+			p.mu.Unlock()
+		}
+	}
+	hooks.Revoked = func([]exactly.Claim) { s.Metrics.windowsRevoked() }
+	return hooks
+}
+
+// held are the partitions that are assigned.
+func (s *windowsStage) held() map[int32]*windowsPartition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.partitions
+}
+
+func (s *windowsStage) partition(partition int32) *windowsPartition { return s.held()[partition] }
+
+// assign goes back to the last commit, or builds up what the table and the committed
+// watermarks say.
+func (s *windowsStage) assign(claims []exactly.Claim) error {
+	if s.marks.assign(claims) {
+		for _, p := range s.held() {
+			p.mu.Lock()
+			p.Rollback()
+			p.alarmed = time.Time{}
+			p.mu.Unlock()
+		}
+		return nil
+	}
+	partitions := map[int32]*windowsPartition{}
+	for _, c := range claims {
+		if c.Topic != s.Topics.Measures.Name {
+			continue
+		}
+		p, err := s.recover(c)
+		if err != nil {
+			s.marks.committed = nil // Whatever is half built is built anew.
+			return err
+		}
+		partitions[c.Partition] = p
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.partitions = partitions
+	return nil
+}
+
+// recover builds the index of a partition from its table.
+func (s *windowsStage) recover(c exactly.Claim) (*windowsPartition, error) {
+	watermark, err := strconv.ParseInt(readMetadata(c.Metadata)[watermarkField], 10, 64)
+	if err != nil {
+		if c.Offset >= 0 {
+			return nil, exactly.Permanent(fmt.Errorf("topologies: the committed offset %d of %s/%d has no watermark: another program committed it; "+
+				"delete the group's offsets and its table to read the measures anew", c.Offset, c.Topic, c.Partition))
+		}
+		watermark = window.Unknown
+	}
+	n := s.stageBase.partitions
+	p := &windowsPartition{Partition: window.NewPartition(window.PartitionConfig{
+		Sources: n, Feeders: append(tasksOf(event.StageExtract, n), tasksOf(event.StageTransform, n)...),
+		WatermarkMS: watermark, CadenceMS: s.EarlyCadence.Milliseconds(), Limit: s.MaxOpenWindows,
+	})}
+	var broken error
+	err = s.status.EachKey(c.Partition, "", func(key string, value []byte) bool {
+		var k *window.Key
+		if k, broken = window.DecodeKey(value, s.Windows); broken == nil {
+			p.Recover(key, k)
+		}
+		return broken == nil
+	})
+	p.Commit()
+	if broken != nil {
+		return nil, exactly.Permanent(fmt.Errorf("topologies: table of windows, partition %d: %w", c.Partition, broken))
+	}
+	return p, err
+}
+
+// measure takes an upload into the windows of one dimension, or hears how far the
+// stages before have come.
+func (s *windowsStage) measure(ctx goka.Context, value any) {
+	record := value.(*event.Decoded[*eventpb.Measure])
+	p := s.partition(ctx.Partition())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if controlOf(ctx.Headers()) == event.ControlWatermarks {
+		if err := s.hear(record.Raw, p.Hear); err != nil {
+			s.foreign(ctx, err)
+		}
+		s.wake(ctx, p)
+		return
+	}
+	dimension, _ := splitMeasureKey(ctx.Key())
+	aggregates := s.Windows.Of(dimension)
+	if record.Err != nil || record.Message.Stamp == nil {
+		s.foreign(ctx, errors.Join(record.Err, errors.New("topologies: a measure without a stamp")))
+		return
+	}
+	if len(aggregates) == 0 {
+		return // Of a dimension that is not declared any more.
+	}
+	k, held := s.key(ctx)
+	e := eventOf(record.Message)
+	results, late := p.Add(ctx.Key(), k, aggregates, &e, s.Now().UnixMilli())
+	for _, l := range late {
+		s.late(ctx, record.Message.Stamp, l)
+	}
+	s.emit(ctx, results)
+	s.save(ctx, k, held)
+}
+
+// looped wakes a key, or the whole partition.
+func (s *windowsStage) looped(ctx goka.Context, value any) {
+	record := value.(*event.Decoded[*eventpb.Wake])
+	p := s.partition(ctx.Partition())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if controlOf(ctx.Headers()) == event.ControlAlarm {
+		p.alarmed = time.Time{}
+		s.wake(ctx, p)
+		return
+	}
+	if record.Err != nil {
+		s.foreign(ctx, record.Err)
+		return
+	}
+	k, held := s.key(ctx)
+	if undeclared := k.Undeclared(); undeclared > 0 {
+		s.tally.undeclared(undeclared)
+	}
+	s.emit(ctx, p.Wake(ctx.Key(), k, s.Now().UnixMilli()))
+	if held {
+		s.save(ctx, k, held)
+	}
+}
+
+// wakesPerRecord bounds how many keys one callback wakes, so that the flow goes on
+// while many windows close; an alarm comes for the rest.
+const wakesPerRecord = 500
+
+// wake loops a record back to each key that is due.
+func (s *windowsStage) wake(ctx goka.Context, p *windowsPartition) {
+	for _, key := range p.Due(s.Now().UnixMilli(), wakesPerRecord) {
+		ctx.Loopback(key, new(eventpb.Wake))
+	}
+}
+
+// key is the state of the record's key; held says that the table has it.
+func (s *windowsStage) key(ctx goka.Context) (k *window.Key, held bool) {
+	value := ctx.Value()
+	if value == nil {
+		return new(window.Key), false
+	}
+	state := value.(*decodedKey)
+	if state.err != nil {
+		ctx.Fail(fmt.Errorf("topologies: table of windows: key %q: %w", ctx.Key(), state.err))
+	}
+	return state.key, true
+}
+
+// save writes the state of the record's key; a key without open windows has none.
+func (s *windowsStage) save(ctx goka.Context, k *window.Key, held bool) {
+	switch {
+	case k.Len() > 0:
+		ctx.SetValue(k)
+	case held:
+		ctx.Delete()
+	}
+}
+
+// decodedKey is a value of the table; see [event.Decoded].
+type decodedKey struct {
+	key *window.Key
+	err error
+}
+
+// windowCodec reads and writes values of the table.
+type windowCodec struct{ set *window.Set }
+
+// Encode implements goka.Codec.
+func (windowCodec) Encode(value any) ([]byte, error) {
+	k, ok := value.(*window.Key)
+	if !ok {
+		return nil, fmt.Errorf("topologies: encode %T: want open windows", value)
+	}
+	return k.Encode(), nil
+}
+
+// Decode implements goka.Codec; it never fails.
+func (c windowCodec) Decode(data []byte) (any, error) {
+	k, err := window.DecodeKey(data, c.set)
+	return &decodedKey{k, err}, nil
+}
