@@ -9,7 +9,7 @@ import (
 	"github.com/tintype/tintype/event/eventpb"
 )
 
-// runAlarms wakes the partitions of windows that have something due and no record
+// run wakes the partitions of windows that have something due and no record
 // that would tell them so, until ctx ends. Time comes to a stage as a record, since no
 // transaction may commit without one.
 func (s *windowsStage) run(ctx context.Context) error {
@@ -28,7 +28,7 @@ func (s *windowsStage) run(ctx context.Context) error {
 		case <-clock.C:
 		}
 		for _, partition := range s.alarming() {
-			record, err := s.control(event.ControlAlarm, loop, int(partition), new(eventpb.Alarm))
+			record, err := s.control(event.ControlAlarm, loop, int(partition), &eventpb.Alarm{SentAtMs: s.Now().UnixMilli()})
 			if err != nil {
 				return err
 			}

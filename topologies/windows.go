@@ -216,8 +216,9 @@ const wakesPerRecord = 500
 
 // wake loops a record back to each key that is due.
 func (s *windowsStage) wake(ctx goka.Context, p *windowsPartition) {
-	for _, key := range p.Due(s.Now().UnixMilli(), wakesPerRecord) {
-		ctx.Loopback(key, new(eventpb.Wake))
+	now := s.Now().UnixMilli()
+	for _, key := range p.Due(now, wakesPerRecord) {
+		ctx.Loopback(key, &eventpb.Wake{SentAtMs: now})
 	}
 }
 

@@ -287,6 +287,7 @@ func (x *SourceTime) GetStreamTimeMs() int64 {
 // a cadence. Loop topic of windows. Header: alarm.
 type Alarm struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	SentAtMs      int64                  `protobuf:"varint,1,opt,name=sent_at_ms,json=sentAtMs,proto3" json:"sent_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,10 +322,18 @@ func (*Alarm) Descriptor() ([]byte, []int) {
 	return file_event_eventpb_control_proto_rawDescGZIP(), []int{5}
 }
 
+func (x *Alarm) GetSentAtMs() int64 {
+	if x != nil {
+		return x.SentAtMs
+	}
+	return 0
+}
+
 // Wake closes what is due of one key, and shows what was not shown yet. Loop topic
 // of windows, key: dimension:value. It changes nothing where there is nothing to do.
 type Wake struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	SentAtMs      int64                  `protobuf:"varint,1,opt,name=sent_at_ms,json=sentAtMs,proto3" json:"sent_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +368,13 @@ func (*Wake) Descriptor() ([]byte, []int) {
 	return file_event_eventpb_control_proto_rawDescGZIP(), []int{6}
 }
 
+func (x *Wake) GetSentAtMs() int64 {
+	if x != nil {
+		return x.SentAtMs
+	}
+	return 0
+}
+
 var File_event_eventpb_control_proto protoreflect.FileDescriptor
 
 const file_event_eventpb_control_proto_rawDesc = "" +
@@ -379,9 +395,13 @@ const file_event_eventpb_control_proto_rawDesc = "" +
 	"\n" +
 	"SourceTime\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12$\n" +
-	"\x0estream_time_ms\x18\x02 \x01(\x03R\fstreamTimeMs\"\a\n" +
-	"\x05Alarm\"\x06\n" +
-	"\x04WakeB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
+	"\x0estream_time_ms\x18\x02 \x01(\x03R\fstreamTimeMs\"%\n" +
+	"\x05Alarm\x12\x1c\n" +
+	"\n" +
+	"sent_at_ms\x18\x01 \x01(\x03R\bsentAtMs\"$\n" +
+	"\x04Wake\x12\x1c\n" +
+	"\n" +
+	"sent_at_ms\x18\x01 \x01(\x03R\bsentAtMsB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
 
 var (
 	file_event_eventpb_control_proto_rawDescOnce sync.Once
