@@ -14,9 +14,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
-
-	"github.com/tintype/tintype/event"
-	"github.com/tintype/tintype/event/eventpb"
 )
 
 // DefaultLease is how long after a flush began its rows may still be inserted.
@@ -41,8 +38,8 @@ type Partition struct {
 	Partition int32
 }
 
-// A Loader gathers rows and inserts them. Developed and DeadLetter may be called
-// concurrently; the others only while nothing else is.
+// A Loader gathers rows and inserts them. Developed, DeadLetter, Window, Late and
+// Tick may be called concurrently; the others only while nothing else is.
 //
 // ClickHouse may hold rows whose offsets are not committed; the opposite never
 // holds. Which records have their rows is asked of ClickHouse itself, by
@@ -59,6 +56,9 @@ type Loader struct {
 	uploads     table
 	renditions  table
 	deadLetters table
+	windows     table
+	lateUploads table
+	ticks       table
 	refused     map[Partition]*refused
 	// doubt is the end of the lease of an insert of which nobody knows whether it
 	// will happen.
@@ -82,8 +82,16 @@ func NewLoader(conn driver.Conn, config Config) *Loader {
 	process := uuid.New()
 	return &Loader{
 		conn: conn, config: config, nonce: process.String(), owner: ownership{conn: conn, config: config, process: process},
-		uploads: newTable("uploads"), renditions: newTable("renditions"), deadLetters: newTable("dead_letters"), refused: map[Partition]*refused{},
+		uploads: newTable("uploads", new(uploadRow)), renditions: newTable("renditions", new(renditionRow)),
+		deadLetters: newTable("dead_letters", new(deadLetterRow)), windows: newTable("windows", new(windowRow)),
+		lateUploads: newTable("late_uploads", new(lateRow)), ticks: newTable("ticks", new(tickRow)), refused: map[Partition]*refused{},
 	}
+}
+
+// tables are in the order in which a flush writes them. The fate comes last: who
+// sees it finds its renditions and its reason.
+func (l *Loader) tables() []*table {
+	return []*table{&l.renditions, &l.deadLetters, &l.windows, &l.lateUploads, &l.ticks, &l.uploads}
 }
 
 // Assigned drops what is pending, makes this process the owner of the held
@@ -103,7 +111,7 @@ func (l *Loader) Assigned(ctx context.Context, held []Partition) error {
 	if err := l.owner.acquire(ctx, held); err != nil {
 		return err
 	}
-	for _, t := range []*table{&l.uploads, &l.renditions, &l.deadLetters} {
+	for _, t := range l.tables() {
 		if err := t.resume(ctx, l.conn, held); err != nil {
 			return err
 		}
@@ -154,39 +162,6 @@ func (l *Loader) Close(ctx context.Context) error {
 	return l.Revoked(ctx, held)
 }
 
-// Developed adds the rows of a fate that was read at a position. A refusal says
-// that ClickHouse does not take them: then the upload needs a dead letter, which
-// carries its fate.
-func (l *Loader) Developed(at event.Position, d *eventpb.Developed) *event.Refusal {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if refusal := l.refusal(at); refusal != nil {
-		return refusal
-	}
-	if l.uploads.wants(at) {
-		l.uploads.rows = append(l.uploads.rows, uploadRowOf(at, d))
-	}
-	if d.Outcome == eventpb.Outcome_OUTCOME_ORIGINAL && l.renditions.wants(at) {
-		for _, r := range renditionRowsOf(at, d) {
-			l.renditions.rows = append(l.renditions.rows, r)
-		}
-	}
-	return nil
-}
-
-// DeadLetter adds the row of a dead letter that was read at a position; for one of
-// the loader's own also the row of the upload, which keeps its fate.
-func (l *Loader) DeadLetter(at event.Position, d *eventpb.DeadLetter) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.deadLetters.wants(at) {
-		l.deadLetters.rows = append(l.deadLetters.rows, deadLetterRowOf(at, d))
-	}
-	if d.GetOutcome() != eventpb.Outcome_OUTCOME_UNSPECIFIED && l.uploads.wants(at) {
-		l.uploads.rows = append(l.uploads.rows, refusedRowOf(at, d))
-	}
-}
-
 // Pending is the number of rows that wait for a flush.
 func (l *Loader) Pending() int {
 	l.mu.Lock()
@@ -195,7 +170,11 @@ func (l *Loader) Pending() int {
 }
 
 func (l *Loader) pending() int {
-	return len(l.uploads.rows) + len(l.renditions.rows) + len(l.deadLetters.rows)
+	n := 0
+	for _, t := range l.tables() {
+		n += len(t.rows)
+	}
+	return n
 }
 
 // Flush inserts what is pending: one block a table. After an error nobody knows
@@ -214,8 +193,7 @@ func (l *Loader) Flush(ctx context.Context) error {
 	if err := l.pace.await(ctx); err != nil {
 		return err
 	}
-	// The fate comes last: who sees it finds its renditions and its reason.
-	for _, t := range []*table{&l.renditions, &l.deadLetters, &l.uploads} {
+	for _, t := range l.tables() {
 		if err := l.flush(ctx, t); err != nil {
 			if IsOverload(err) {
 				return fmt.Errorf("load: ClickHouse has no room, the next flush waits for %v: %w", l.pace.slower(), err)

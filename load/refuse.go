@@ -44,14 +44,14 @@ func (l *Loader) Committed() {
 }
 
 // refusal is why the record at a position becomes a dead letter; nil: it does
-// not. A record whose fate is in the table stays what it is: it was taken then.
-func (l *Loader) refusal(at event.Position) *event.Refusal {
+// not. A record whose last row is in its table stays what it is: it was taken then.
+func (l *Loader) refusal(t *table, at event.Position) *event.Refusal {
 	p := Partition{TopicID: at.TopicID, Partition: at.Partition}
 	r, ok := l.refused[p]
 	switch {
 	case !ok || at.Offset < r.offset:
 		return nil
-	case at.Offset > r.offset || !l.uploads.wants(at):
+	case at.Offset > r.offset || !t.wants(at):
 		delete(l.refused, p)
 		return nil
 	}

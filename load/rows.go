@@ -2,6 +2,7 @@ package load
 
 import (
 	"encoding/hex"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,11 +14,8 @@ import (
 // Each row type has the columns of its table that come of the record; what an
 // insert adds is in lease.
 
-// positions are the columns that every table has.
-type positions struct {
-	SrcTopicID    uuid.UUID `ch:"src_topic_id"`
-	SrcPartition  int32     `ch:"src_partition"`
-	SrcOffset     int64     `ch:"src_offset"`
+// loaded are the columns that every table has: the record that the row was made of.
+type loaded struct {
 	LoadTopicID   uuid.UUID `ch:"load_topic_id"`
 	LoadPartition int32     `ch:"load_partition"`
 	LoadOffset    int64     `ch:"load_offset"`
@@ -25,17 +23,29 @@ type positions struct {
 	letter, small bool
 }
 
-func (p *positions) ofLetter() bool { return p.letter }
+func loadedAt(at event.Position) loaded {
+	return loaded{LoadTopicID: at.TopicID, LoadPartition: at.Partition, LoadOffset: at.Offset}
+}
+
+func (l *loaded) ofLetter() bool { return l.letter }
 
 // shrinks reports, once, whether the row is one to be made smaller.
-func (p *positions) shrinks() bool {
-	once := p.letter && !p.small
-	p.small = true
+func (l *loaded) shrinks() bool {
+	once := l.letter && !l.small
+	l.small = true
 	return once
 }
 
-func (p *positions) loadPosition() (Partition, int64) {
-	return Partition{TopicID: p.LoadTopicID, Partition: p.LoadPartition}, p.LoadOffset
+func (l *loaded) loadPosition() (Partition, int64) {
+	return Partition{TopicID: l.LoadTopicID, Partition: l.LoadPartition}, l.LoadOffset
+}
+
+// positions are the columns of a table whose rows have an origin.
+type positions struct {
+	loaded
+	SrcTopicID   uuid.UUID `ch:"src_topic_id"`
+	SrcPartition int32     `ch:"src_partition"`
+	SrcOffset    int64     `ch:"src_offset"`
 }
 
 // lease is what an insert adds to its rows, by the server's clock.
@@ -61,6 +71,7 @@ type uploadRow struct {
 	Width          *uint32    `ch:"width"`
 	Height         *uint32    `ch:"height"`
 	Bytes          *uint64    `ch:"bytes"`
+	BytesOut       *uint64    `ch:"bytes_out"`
 	Orientation    *uint8     `ch:"orientation"`
 	CameraMake     *string    `ch:"camera_make"`
 	CameraModel    *string    `ch:"camera_model"`
@@ -112,10 +123,7 @@ type deadLetterRow struct {
 
 func positionsOf(at event.Position, stamp *eventpb.Stamp) positions {
 	origin := event.PositionOf(stamp.GetOrigin())
-	return positions{
-		SrcTopicID: origin.TopicID, SrcPartition: origin.Partition, SrcOffset: origin.Offset,
-		LoadTopicID: at.TopicID, LoadPartition: at.Partition, LoadOffset: at.Offset,
-	}
+	return positions{loaded: loadedAt(at), SrcTopicID: origin.TopicID, SrcPartition: origin.Partition, SrcOffset: origin.Offset}
 }
 
 func uploadRowOf(at event.Position, d *eventpb.Developed) *uploadRow {
@@ -131,6 +139,13 @@ func uploadRowOf(at event.Position, d *eventpb.Developed) *uploadRow {
 	if redriven := d.GetSender().GetRedriveOf(); redriven != nil {
 		text := event.PositionOf(redriven).String()
 		row.RedriveOf = &text
+	}
+	if d.Outcome == eventpb.Outcome_OUTCOME_ORIGINAL && len(d.Renditions) > 0 {
+		var n uint64
+		for _, r := range d.Renditions {
+			n += unsigned(r.Bytes)
+		}
+		row.BytesOut = &n
 	}
 	if d.Facts != nil {
 		row.facts(d.Facts)
@@ -223,14 +238,18 @@ func deadLetterRowOf(at event.Position, d *eventpb.DeadLetter) *deadLetterRow {
 	return row
 }
 
-// The range of DateTime64(3): a claimed time outside of it is shown as its end,
-// since the server would wrap it around to a wrong one.
+// The range of a DateTime64(3) on its way to the server: a claimed time outside of
+// it is shown as its end, since it would wrap around to a wrong one. The client
+// counts nanoseconds, which end in 2262, before the server's own 2299.
 var (
 	earliest = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
-	latest   = time.Date(2299, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	latest   = time.UnixMilli(math.MaxInt64 / int64(time.Millisecond))
 )
 
 func stampTime(ms int64) *time.Time { return timeOf(&ms) }
+
+// unsigned is a number that is never negative.
+func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
 func timeOf(ms *int64) *time.Time {
 	if ms == nil {

@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the version of the newest migration.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // migrateTries bounds how often Migrate tries: two processes that start at once
 // may get in each other's way.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -13,7 +14,8 @@ import (
 	"github.com/tintype/tintype/event"
 )
 
-// A row is one row of a table. All types embed positions and lease.
+// A row is one row of a table. All types embed loaded, most of them in positions,
+// and lease.
 type row interface {
 	// loadPosition is where the record lies that the row was made of.
 	loadPosition() (Partition, int64)
@@ -29,6 +31,9 @@ type row interface {
 // A table gathers rows of one table, and knows its watermark.
 type table struct {
 	name string
+	// columns are those of its rows. An insert names them: a column that somebody
+	// has added takes its default.
+	columns string
 	// rows are in the order of their records, within each partition.
 	rows []row
 	// watermark is the greatest load_offset that the table holds, by partition:
@@ -38,8 +43,15 @@ type table struct {
 	watermark map[Partition]int64
 }
 
-func newTable(name string) table {
-	return table{name: name, watermark: map[Partition]int64{}}
+// newTable is the table that holds rows like one.
+func newTable(name string, like row) table {
+	var columns []string
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(like).Elem()) {
+		if column := field.Tag.Get("ch"); column != "" {
+			columns = append(columns, column)
+		}
+	}
+	return table{name: name, columns: strings.Join(columns, ", "), watermark: map[Partition]int64{}}
 }
 
 // wants reports whether the table lacks the rows of the record at a position.
@@ -144,7 +156,7 @@ func (t *table) landed(rows []row) {
 
 // insert sends rows as one block. sent says that the server may have it.
 func (t *table) insert(ctx context.Context, conn driver.Conn, rows []row) (sent bool, err error) {
-	batch, err := conn.PrepareBatch(ctx, "INSERT INTO "+t.name)
+	batch, err := conn.PrepareBatch(ctx, "INSERT INTO "+t.name+" ("+t.columns+")")
 	if err != nil {
 		return false, err
 	}

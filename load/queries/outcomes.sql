@@ -9,6 +9,7 @@ LEFT ANY JOIN
 (
     SELECT src_topic_id, src_partition, src_offset, stage, reason
     FROM dead_letters
+    WHERE stage NOT IN ('load', 'windows')
 ) AS d USING (src_topic_id, src_partition, src_offset)
 GROUP BY outcome, stage, reason
 ORDER BY outcome, uploads DESC, stage, reason
