@@ -39,8 +39,13 @@ func NewPartition(c PartitionConfig) *Partition {
 	}
 }
 
-// Recover tells of a key that has open windows already.
-func (p *Partition) Recover(key string, k *Key) { p.place(key, k) }
+// Recover tells of a key that has open windows already, before anything is read. It
+// is of the last commit: a rollback leaves it.
+func (p *Partition) Recover(key string, k *Key) {
+	p.place(key, k)
+	p.closing.Commit()
+	p.showing.Commit()
+}
 
 // place puts a key where its next close and early result are due.
 func (p *Partition) place(key string, k *Key) {
