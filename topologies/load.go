@@ -3,6 +3,7 @@ package topologies
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -37,6 +38,9 @@ func (s *loadStage) graph() *goka.GroupGraph {
 		goka.Group(Group(s.Deployment, event.StageLoad)),
 		goka.Input(goka.Stream(s.Topics.Developed.Name), s.Codecs.Developed, s.developed),
 		goka.Input(goka.Stream(s.Topics.DeadLetters.Name), s.Codecs.DeadLetter, s.deadLetter),
+		goka.Input(goka.Stream(s.Topics.WindowResults.Name), s.Codecs.WindowResult, s.window),
+		goka.Input(goka.Stream(s.Topics.Late.Name), s.Codecs.LateUpload, s.late),
+		goka.Input(goka.Stream(s.Topics.Ticks.Name), s.Codecs.Ticked, s.tick),
 		goka.Output(goka.Stream(s.Topics.DeadLetters.Name), s.Codecs.DeadLetter),
 	)
 }
@@ -127,4 +131,63 @@ func (s *loadStage) deadLetter(ctx goka.Context, value any) {
 		s.tally.fate(record.Message.GetOutcome())
 	}
 	s.loader.DeadLetter(s.ids.position(ctx), record.Message)
+}
+
+func (s *loadStage) window(ctx goka.Context, value any) {
+	record := value.(*event.Decoded[*eventpb.WindowResult])
+	if record.Err != nil {
+		s.foreign(ctx, record.Err)
+		return
+	}
+	w, at := record.Message, s.ids.position(ctx)
+	if w.Aggregate == "" {
+		s.foreign(ctx, errors.New("topologies: a result without an aggregate"))
+		return
+	}
+	// No upload's stamp is its own, so it is told by where it stands.
+	stamp := &eventpb.Stamp{Origin: at.Proto(), EventTimeMs: w.WindowStartMs}
+	s.refused(ctx, stamp, s.loader.Window(at, w), fmt.Sprintf("%s, key %q, window from %d to %d ms, revision %d", w.Aggregate, w.Key, w.WindowStartMs, w.WindowEndMs, w.Revision))
+}
+
+func (s *loadStage) late(ctx goka.Context, value any) {
+	record := value.(*event.Decoded[*eventpb.LateUpload])
+	if record.Err != nil {
+		s.foreign(ctx, record.Err)
+		return
+	}
+	l, at := record.Message, s.ids.position(ctx)
+	if l.Aggregate == "" || l.Stamp == nil {
+		s.foreign(ctx, errors.New("topologies: a late upload without an aggregate or a stamp"))
+		return
+	}
+	// An upload may be late for many windows, and be refused itself, so the record
+	// is told by where it stands.
+	stamp := &eventpb.Stamp{Origin: at.Proto(), EventTimeMs: l.Stamp.EventTimeMs, AppendTimeMs: l.Stamp.AppendTimeMs, StreamTimeMs: l.Stamp.StreamTimeMs}
+	s.refused(ctx, stamp, s.loader.Late(at, l), fmt.Sprintf("upload at %s, %s, key %q, window from %d ms", event.PositionOf(l.Stamp.Origin), l.Aggregate, l.Key, l.WindowStartMs))
+}
+
+func (s *loadStage) tick(ctx goka.Context, value any) {
+	record := value.(*event.Decoded[*eventpb.Ticked])
+	if record.Err != nil {
+		s.foreign(ctx, record.Err)
+		return
+	}
+	t := record.Message
+	if t.Stamp == nil {
+		s.foreign(ctx, errors.New("topologies: a tick without a stamp"))
+		return
+	}
+	s.refused(ctx, t.Stamp, s.loader.Tick(s.ids.position(ctx), t), "tick")
+}
+
+// refused makes a record that is no fate a dead letter, where ClickHouse refuses its
+// row. There is no outcome to keep, so that nothing but the dead letter is left of it.
+func (s *loadStage) refused(ctx goka.Context, stamp *eventpb.Stamp, refusal *event.Refusal, what string) {
+	if refusal == nil {
+		return
+	}
+	s.tally.dead(refusal.Reason)
+	ctx.Emit(goka.Stream(s.Topics.DeadLetters.Name), ctx.Key(), &eventpb.DeadLetter{
+		Stamp: stamp, Stage: string(s.name), Reason: string(refusal.Reason), Detail: refusal.Detail + " (" + what + ")", FailedAtMs: s.Now().UnixMilli(),
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/event/eventpb"
@@ -52,7 +53,7 @@ func newSink(t testing.TB, partitions int32) *sink {
 	if s.conn, err = load.Open(t.Context(), s.options); err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []string{"uploads", "renditions", "dead_letters"} { // Merges would hide what is there twice.
+	for _, table := range []string{"uploads", "renditions", "dead_letters", "windows", "late_uploads", "ticks"} { // Merges would hide what is there twice.
 		s.exec("SYSTEM STOP MERGES " + table)
 	}
 	t.Cleanup(func() {
@@ -66,7 +67,8 @@ func newSink(t testing.TB, partitions int32) *sink {
 	}
 	t.Cleanup(s.kafka.Close)
 	topics := event.TopicsOf("", "")
-	if _, err := kadm.NewClient(s.kafka).CreateTopics(t.Context(), partitions, 1, nil, topics.Developed.Name, topics.DeadLetters.Name); err != nil {
+	if _, err := kadm.NewClient(s.kafka).CreateTopics(t.Context(), partitions, 1, nil,
+		topics.Developed.Name, topics.DeadLetters.Name, topics.WindowResults.Name, topics.Late.Name, topics.Ticks.Name); err != nil {
 		t.Fatal(err)
 	}
 	s.config = Config{
@@ -109,6 +111,12 @@ func (s *sink) send(partition int32, first int, widths ...int32) {
 		}
 		records = append(records, &kgo.Record{Topic: s.config.Topics.Developed.Name, Partition: partition, Key: []byte(id), Value: value})
 	}
+	s.produce(records...)
+}
+
+// produce writes records to their partitions.
+func (s *sink) produce(records ...*kgo.Record) {
+	s.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.config.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		s.Fatal(err)
@@ -117,6 +125,16 @@ func (s *sink) send(partition int32, first int, widths ...int32) {
 	if err := client.ProduceSync(s.Context(), records...).FirstErr(); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// message is a record of a message.
+func (s *sink) message(topic event.Topic, partition int32, m proto.Message) *kgo.Record {
+	s.Helper()
+	value, err := proto.Marshal(m)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return &kgo.Record{Topic: topic.Name, Partition: partition, Key: []byte("all:"), Value: value}
 }
 
 // run runs the stage until stop, which returns how it ended.
@@ -251,7 +269,59 @@ func TestARefusedRowKeepsItsFate(t *testing.T) {
 		}
 	}
 	s.must(2*originals, "SELECT count() FROM renditions WHERE src_partition = 0")
-	s.must(8, "SELECT count() FROM load_owners FINAL WHERE event = 'released' AND instance = 'one'") // Two processes.
+	s.must(20, "SELECT count() FROM load_owners FINAL WHERE event = 'released' AND instance = 'one'") // Two processes, five topics.
+}
+
+// Results of windows, late uploads and ticks are one row each. What ClickHouse refuses
+// of them is a dead letter of its own and nothing else; what is none of ours is passed
+// over.
+func TestWindowsAreLoaded(t *testing.T) {
+	s := newSink(t, 2)
+	s.exec("ALTER TABLE windows ADD CONSTRAINT few CHECK count < 1000")
+	s.exec("ALTER TABLE late_uploads ADD CONSTRAINT known CHECK cause != 'odd'")
+	s.exec("ALTER TABLE ticks ADD CONSTRAINT young CHECK src_offset != 5")
+	topics := s.config.Topics
+	stamp := func(partition int32, offset int64) *eventpb.Stamp {
+		return &eventpb.Stamp{Origin: event.Position{TopicID: s.uploads, Partition: partition, Offset: offset}.Proto(), EventTimeMs: 1_000_000, AppendTimeMs: 2_000_000, StreamTimeMs: 3_000_000}
+	}
+	const n = 20
+	var records []*kgo.Record
+	for p := range int32(2) {
+		for i := range int64(n) {
+			w := &eventpb.WindowResult{Aggregate: "tumbling-1m-all", Kind: "tumbling", Dimension: "all", WindowStartMs: 60_000 * int64(p), WindowEndMs: 60_000 * int64(p+1), Revision: i, Count: i}
+			l := &eventpb.LateUpload{Stamp: stamp(p, i/2), Aggregate: "tumbling-1m-all", Dimension: "all", WindowStartMs: i % 2, Cause: "late"}
+			if p == 0 && i == 7 {
+				w.Count, l.Cause = 5000, "odd"
+			}
+			records = append(records, s.message(topics.WindowResults, p, w), s.message(topics.Late, p, l), s.message(topics.Ticks, p, &eventpb.Ticked{Stamp: stamp(p, i)}))
+		}
+		for _, topic := range []event.Topic{topics.WindowResults, topics.Late, topics.Ticks} {
+			records = append(records, &kgo.Record{Topic: topic.Name, Partition: p, Value: []byte("\xff")}, &kgo.Record{Topic: topic.Name, Partition: p, Value: []byte{}}, &kgo.Record{Topic: topic.Name, Partition: p})
+		}
+	}
+	s.produce(records...)
+	s.send(0, 0, 100)
+	stop := s.run()
+	s.eventually(2*n-1, "SELECT count() FROM windows")
+	s.eventually(2*n-1, "SELECT count() FROM late_uploads")
+	s.eventually(2*n-2, "SELECT count() FROM ticks")
+	s.eventually(4, "SELECT count() FROM dead_letters")
+	s.eventually(1, "SELECT count() FROM uploads")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.readOn(1, 1)
+	s.must(2*n-1, "SELECT count() FROM windows", "SELECT uniqExact(load_partition, load_offset) FROM windows", "SELECT count() FROM late_uploads", "SELECT uniqExact(load_partition, load_offset) FROM late_uploads")
+	s.must(2*n-2, "SELECT count() FROM ticks", "SELECT uniqExact(src_partition, src_offset) FROM ticks")
+	s.must(2, "SELECT count() FROM windows_latest WHERE count = 19")
+	s.must(4, "SELECT count() FROM dead_letters WHERE stage = 'load' AND reason = 'refused_by_sink' AND upload_id = ''")
+	uploads := "src_topic_id = '" + s.uploads.String() + "'"
+	s.must(1,
+		"SELECT count() FROM dead_letters WHERE detail LIKE 'windows: Constraint `few`%tumbling-1m-all%revision 7)' AND NOT "+uploads+" AND src_offset = 7 AND toUnixTimestamp(event_time) = 0",
+		"SELECT count() FROM dead_letters WHERE detail LIKE 'late_uploads: Constraint `known`%(upload at "+s.uploads.String()+"/0/3, %' AND NOT "+uploads+" AND src_offset = 7 AND toUnixTimestamp(event_time) = 1000",
+		"SELECT count() FROM dead_letters WHERE detail LIKE 'ticks: Constraint `young`%' AND "+uploads+" AND src_partition = 0 AND src_offset = 5",
+		"SELECT count() FROM dead_letters WHERE detail LIKE 'ticks: Constraint `young`%' AND "+uploads+" AND src_partition = 1 AND src_offset = 5",
+	)
 }
 
 // What refuses every row of a fate stops the loader, which says why; after the
