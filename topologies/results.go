@@ -72,7 +72,7 @@ func measured(m *eventpb.WindowResult, t *window.Totals) {
 // late tells of an upload that a window does not count. It keeps its fate.
 func (s *windowsStage) late(ctx goka.Context, stamp *eventpb.Stamp, l window.Late) {
 	_, value := splitMeasureKey(ctx.Key())
-	s.tally.late(l.Aggregate.Name(), string(l.Cause))
+	s.countLate(l.Aggregate.Name(), l.Cause)
 	ctx.Emit(goka.Stream(s.Topics.Late.Name), ctx.Key(), &eventpb.LateUpload{
 		Stamp: stamp, Aggregate: l.Aggregate.Name(), Dimension: l.Aggregate.Dimension, Key: value, WindowStartMs: l.StartMS, Cause: string(l.Cause),
 	})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,8 @@ type Runner struct {
 	config Config
 	stages []event.Stage
 	status map[event.Stage]*exactly.Status
+	// windows is stage windows while it runs.
+	windows atomic.Pointer[windowsStage]
 }
 
 // NewRunner makes a runner of the given stages; none means all.
@@ -60,6 +63,9 @@ func (r *Runner) Run(ctx context.Context, partitions int) error {
 		}
 		group.Go(func() error {
 			s := newStage(base)
+			if w, ok := s.(*windowsStage); ok {
+				r.windows.Store(w)
+			}
 			if beside, ok := s.(running); ok {
 				group.Go(func() error { return beside.run(ctx) })
 			}

@@ -25,6 +25,8 @@ type windowsStage struct {
 
 	mu         sync.Mutex
 	partitions map[int32]*windowsPartition
+	// lates counts late uploads by aggregate and cause.
+	lates map[[2]string]int64
 }
 
 // A windowsPartition is the part of a partition that lives in memory. Callbacks, the
@@ -37,7 +39,7 @@ type windowsPartition struct {
 }
 
 func newWindowsStage(base *stageBase) *windowsStage {
-	return &windowsStage{stageBase: base, codec: windowCodec{base.Windows}, partitions: map[int32]*windowsPartition{}}
+	return &windowsStage{stageBase: base, codec: windowCodec{base.Windows}, partitions: map[int32]*windowsPartition{}, lates: map[[2]string]int64{}}
 }
 
 func (s *windowsStage) graph() *goka.GroupGraph {

@@ -122,7 +122,7 @@ func (f faceFlags) serve(ctx context.Context, d *deployment.Deployment, runner *
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&lifecycle.Lag{Groups: runner.Groups(), Ask: behind}, runner)
 	face := lifecycle.Face{
-		Listen: f.HTTPListen, Fallback: f.HTTPListen == flagDefaults()["http_listen"], Metrics: registry, Ready: runner.Ready, Log: log,
+		Listen: f.HTTPListen, Fallback: f.HTTPListen == flagDefaults()["http_listen"], Metrics: registry, Ready: runner.Ready, Pages: runner.Pages(), Log: log,
 	}
 	address, wait, err := face.Serve(ctx)
 	if err != nil {

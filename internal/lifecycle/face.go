@@ -23,7 +23,9 @@ type Face struct {
 	Fallback bool
 	Metrics  prometheus.Gatherer
 	Ready    func() bool
-	Log      *slog.Logger
+	// Pages are served beside, by pattern.
+	Pages map[string]http.Handler
+	Log   *slog.Logger
 }
 
 // Serve listens, serves in the background until ctx ends, and returns the
@@ -65,6 +67,9 @@ func (f Face) handler() http.Handler {
 		}
 		answer(w, http.StatusOK, "ok")
 	})
+	for pattern, page := range f.Pages {
+		mux.Handle(pattern, page)
+	}
 	mux.Handle("/debug/pprof/", onLoopback(http.HandlerFunc(pprof.Index)))
 	mux.Handle("/debug/pprof/profile", onLoopback(http.HandlerFunc(pprof.Profile)))
 	mux.Handle("/debug/pprof/symbol", onLoopback(http.HandlerFunc(pprof.Symbol)))
