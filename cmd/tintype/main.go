@@ -37,6 +37,7 @@ type cli struct {
 	SQL      sqlCommand      `cmd:"" name:"sql" help:"Query ClickHouse."`
 	Report   reportCommand   `cmd:"" help:"Run a ready-made query."`
 	Audit    auditCommand    `cmd:"" help:"Prove that every upload has its row, once."`
+	Verify   verifyCommand   `cmd:"" help:"Prove that windows are what the uploads make them."`
 	Chaos    chaosCommand    `cmd:"" help:"Break a deployment of its own, and recount."`
 	Topology topologyCommand `cmd:"" help:"Print the graph of groups and topics, from the code."`
 	Doctor   doctorCommand   `cmd:"" help:"Check every server, topic and table, and say what to do."`

@@ -41,6 +41,7 @@ var folders = []folder{
 	{"internal/layers", nil},
 	{"internal/lifecycle", nil},
 	{"internal/servers", []string{"event"}},
+	{"internal/verify", []string{"event", "load", "internal/audit"}},
 	{"internal/deployment", []string{"event", "blob", "extract", "transform", "load", "topologies", "exactly", "internal/servers"}},
 	{"internal/produce", []string{"event", "blob", "bench/synthetic", "internal/servers"}},
 
