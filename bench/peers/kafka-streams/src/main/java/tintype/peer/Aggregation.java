@@ -4,8 +4,11 @@ import java.time.Duration;
 import java.util.function.Function;
 import org.apache.kafka.common.Metric;
 import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.EmitStrategy;
 import org.apache.kafka.streams.kstream.KGroupedStream;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
@@ -17,6 +20,7 @@ import org.apache.kafka.streams.processor.api.ContextualFixedKeyProcessor;
 import org.apache.kafka.streams.processor.api.FixedKeyProcessorContext;
 import org.apache.kafka.streams.processor.api.FixedKeyRecord;
 import org.apache.kafka.streams.state.Stores;
+import org.apache.kafka.streams.state.WindowStore;
 
 /**
  * Kafka Streams' own windowed aggregation between two nodes that keep a {@link Ledger} for each
@@ -24,6 +28,11 @@ import org.apache.kafka.streams.state.Stores;
  */
 final class Aggregation {
     private static final String STORE = "windows";
+    private static final String CLOSING_STORE = "closing-windows";
+
+    /** How often Kafka Streams looks for windows to close, by the clock; 0: after every record. */
+    static final String CLOSING_INTERVAL_MS =
+        StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_WINDOWED_AGGREGATION;
 
     /** Longer than any run: a store that forgets drops records that the window's rules accept. */
     private static final Duration RETENTION = Duration.ofDays(3650);
@@ -36,29 +45,40 @@ final class Aggregation {
     /** Returns the updates of all windows; a session that became part of another one has none. */
     static KStream<Windowed<String>, Totals> build(
         StreamsBuilder builder, String topic, Spec spec, State state, Function<TaskId, Ledger> ledgers) {
-        KGroupedStream<String, byte[]> grouped = builder
-            .stream(topic, Consumed.with(Serdes.String(), Serdes.ByteArray())
-                .withTimestampExtractor(new EventTime()))
-            .processValues(() -> new Begin(spec, ledgers))
-            .groupByKey();
-        KStream<Windowed<String>, Totals> updates;
+        KStream<String, byte[]> events = builder.stream(topic,
+            Consumed.with(Serdes.String(), Serdes.ByteArray()).withTimestampExtractor(new EventTime()));
+        KGroupedStream<String, byte[]> grouped = events.processValues(() -> new Begin(spec, ledgers)).groupByKey();
         if (spec.kind() == Spec.Kind.SESSION) {
-            updates = grouped.windowedBy(spec.sessionWindows())
-                .aggregate(() -> Totals.NONE, (key, value, totals) -> totals.plus(Event.valueOf(value)),
-                    (key, a, b) -> a.plus(b), configure(Materialized.as(state == State.MEMORY
+            return grouped.windowedBy(spec.sessionWindows())
+                .aggregate(() -> Totals.NONE, Aggregation::add, (key, a, b) -> a.plus(b),
+                    configure(Materialized.as(state == State.MEMORY
                         ? Stores.inMemorySessionStore(STORE, RETENTION)
                         : Stores.persistentSessionStore(STORE, RETENTION)), state))
-                .toStream();
-        } else {
-            Duration size = Duration.ofMillis(spec.sizeMs());
-            updates = grouped.windowedBy(spec.timeWindows())
-                .aggregate(() -> Totals.NONE, (key, value, totals) -> totals.plus(Event.valueOf(value)),
-                    configure(Materialized.as(state == State.MEMORY
-                        ? Stores.inMemoryWindowStore(STORE, RETENTION, size, false)
-                        : Stores.persistentWindowStore(STORE, RETENTION, size, false)), state))
-                .toStream();
+                .toStream()
+                .processValues(() -> new Note(ledgers, Ledger::update));
         }
-        return updates.processValues(() -> new Note(ledgers));
+        // Beside Begin, which would count the late records of both.
+        events.groupByKey().windowedBy(spec.timeWindows())
+            .emitStrategy(EmitStrategy.onWindowClose())
+            .aggregate(() -> Totals.NONE, Aggregation::add, windowStore(CLOSING_STORE, spec, state))
+            .toStream()
+            .processValues(() -> new Note(ledgers, Ledger::close));
+        return grouped.windowedBy(spec.timeWindows())
+            .aggregate(() -> Totals.NONE, Aggregation::add, windowStore(STORE, spec, state))
+            .toStream()
+            .processValues(() -> new Note(ledgers, Ledger::update));
+    }
+
+    private static Totals add(String key, byte[] payload, Totals totals) {
+        return totals.plus(Event.valueOf(payload));
+    }
+
+    private static Materialized<String, Totals, WindowStore<Bytes, byte[]>> windowStore(
+        String name, Spec spec, State state) {
+        Duration size = Duration.ofMillis(spec.sizeMs());
+        return configure(Materialized.as(state == State.MEMORY
+            ? Stores.inMemoryWindowStore(name, RETENTION, size, false)
+            : Stores.persistentTimestampedWindowStore(name, RETENTION, size, false)), state);
     }
 
     /** Caches would hold updates back. Only what is to survive the process has a changelog. */
@@ -123,13 +143,15 @@ final class Aggregation {
         }
     }
 
-    /** Notes each update in the ledger. */
+    /** Notes in the ledger what comes by. */
     private static final class Note extends ContextualFixedKeyProcessor<Windowed<String>, Totals, Totals> {
         private final Function<TaskId, Ledger> ledgers;
+        private final Entry entry;
         private Ledger ledger;
 
-        Note(Function<TaskId, Ledger> ledgers) {
+        Note(Function<TaskId, Ledger> ledgers, Entry entry) {
             this.ledgers = ledgers;
+            this.entry = entry;
         }
 
         @Override
@@ -140,8 +162,12 @@ final class Aggregation {
 
         @Override
         public void process(FixedKeyRecord<Windowed<String>, Totals> record) {
-            ledger.update(record.key(), record.value());
+            entry.write(ledger, record.key(), record.value());
             context().forward(record);
         }
+    }
+
+    private interface Entry {
+        void write(Ledger ledger, Windowed<String> window, Totals totals);
     }
 }

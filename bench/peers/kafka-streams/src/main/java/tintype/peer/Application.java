@@ -45,9 +45,14 @@ final class Application {
         return config;
     }
 
-    /** Runs until done, or until a thread of the application fails. Closing commits what is done. */
+    /**
+     * Runs until done, or until a thread of the application fails. Closing commits what is done. Without
+     * the process that started it the program ends at once: its broker may be gone too.
+     */
     static void run(Topology topology, Properties config, CompletableFuture<?> done)
         throws ExecutionException, InterruptedException {
+        ProcessHandle.current().parent()
+            .ifPresent(parent -> parent.onExit().thenRun(() -> Runtime.getRuntime().halt(1)));
         try (KafkaStreams streams = new KafkaStreams(topology, config)) {
             streams.setUncaughtExceptionHandler(e -> {
                 done.completeExceptionally(e);

@@ -22,6 +22,7 @@ import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.TestInputTopic;
 import org.apache.kafka.streams.TopologyTestDriver;
+import org.apache.kafka.streams.kstream.Windowed;
 
 /**
  * Says what Kafka Streams makes of event files, each partition by itself, without a broker.
@@ -67,8 +68,11 @@ public final class Differential {
             }
             try (JsonGenerator out = jsonLines(output)) {
                 for (Map.Entry<Integer, Partition> entry : partitions.entrySet()) {
-                    entry.getValue().ledger.writeWindows(out, entry.getKey());
-                    entry.getValue().ledger.writeLate(out, entry.getKey());
+                    Ledger ledger = entry.getValue().ledger;
+                    for (Map.Entry<Windowed<String>, Totals> window : ledger.last().entrySet()) {
+                        Ledger.writeWindow(out, entry.getKey(), window.getKey(), window.getValue(), false);
+                    }
+                    ledger.write(out, entry.getKey());
                 }
             }
         } finally {
@@ -95,6 +99,7 @@ public final class Differential {
             Properties config = new Properties();
             config.put(StreamsConfig.APPLICATION_ID_CONFIG, "differential-" + DRIVERS.incrementAndGet());
             config.put(StreamsConfig.STATE_DIR_CONFIG, state.toString());
+            config.put(Aggregation.CLOSING_INTERVAL_MS, 0L);
             driver = new TopologyTestDriver(builder.build(), config);
             topic = driver.createInputTopic(TOPIC, new StringSerializer(), new ByteArraySerializer());
         }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -23,6 +24,7 @@ import org.apache.kafka.streams.kstream.Windowed;
  */
 final class Ledger {
     private final Map<Windowed<String>, Totals> last = new LinkedHashMap<>();
+    private final Map<Windowed<String>, Totals> closed = new HashMap<>();
     private final List<Late> late = new ArrayList<>();
     private final Set<Window> updated = new HashSet<>();
 
@@ -47,6 +49,13 @@ final class Ledger {
         }
         updated.add(window.window());
         last.put(window, totals);
+    }
+
+    /** Takes the result of a window that has closed. */
+    void close(Windowed<String> window, Totals totals) {
+        if (closed.put(window, totals) != null) {
+            throw new IllegalStateException("window " + window + " closed twice");
+        }
     }
 
     /** Ends a record that belongs to windows whose bounds its time alone gives. */
@@ -79,30 +88,15 @@ final class Ledger {
         processed.run();
     }
 
-    /** Writes one line for each window. */
-    void writeWindows(JsonGenerator out, int partition) throws IOException {
-        for (Map.Entry<Windowed<String>, Totals> entry : last.entrySet()) {
-            Window window = entry.getKey().window();
-            writeWindow(out, partition, entry.getKey().key(), window.start(), window.end(), entry.getValue());
+    Map<Windowed<String>, Totals> last() {
+        return last;
+    }
+
+    /** Writes one line for each window that has closed, then one for each late pair. */
+    void write(JsonGenerator out, int partition) throws IOException {
+        for (Map.Entry<Windowed<String>, Totals> entry : closed.entrySet()) {
+            writeWindow(out, partition, entry.getKey(), entry.getValue(), true);
         }
-    }
-
-    static void writeWindow(JsonGenerator out, int partition, String key, long start, long end, Totals totals)
-        throws IOException {
-        out.writeStartObject();
-        out.writeNumberField("p", partition);
-        out.writeStringField("k", key);
-        out.writeNumberField("start", start);
-        out.writeNumberField("end", end);
-        out.writeNumberField("count", totals.count());
-        out.writeNumberField("sum", totals.sum());
-        out.writeNumberField("min", totals.min());
-        out.writeNumberField("max", totals.max());
-        out.writeEndObject();
-    }
-
-    /** Writes one line for each late pair; {@code late} is the record's offset in its partition. */
-    void writeLate(JsonGenerator out, int partition) throws IOException {
         for (Late pair : late) {
             out.writeStartObject();
             out.writeNumberField("p", partition);
@@ -115,5 +109,22 @@ final class Ledger {
             }
             out.writeEndObject();
         }
+    }
+
+    static void writeWindow(
+        JsonGenerator out, int partition, Windowed<String> window, Totals totals, boolean closed) throws IOException {
+        out.writeStartObject();
+        out.writeNumberField("p", partition);
+        out.writeStringField("k", window.key());
+        out.writeNumberField("start", window.window().start());
+        out.writeNumberField("end", window.window().end());
+        out.writeNumberField("count", totals.count());
+        out.writeNumberField("sum", totals.sum());
+        out.writeNumberField("min", totals.min());
+        out.writeNumberField("max", totals.max());
+        if (closed) {
+            out.writeBooleanField("closed", true);
+        }
+        out.writeEndObject();
     }
 }

@@ -1,9 +1,9 @@
 package tintype.peer;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,12 +15,13 @@ import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
-import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.Windowed;
+import org.apache.kafka.streams.kstream.WindowedSerdes;
 import org.apache.kafka.streams.processor.api.ContextualProcessor;
 import org.apache.kafka.streams.processor.api.Record;
 
@@ -32,71 +33,73 @@ import org.apache.kafka.streams.processor.api.Record;
  * committed records. One thread: a task that moves to another one forgets its stream time.
  */
 public final class OnBroker {
-    private OnBroker() {}
+    private final Map<String, String> options;
+    private final Spec spec;
+    private final Serde<Windowed<String>> windowed;
+    private final Map<Integer, Ledger> ledgers = new ConcurrentHashMap<>();
+
+    private OnBroker(Map<String, String> options) {
+        this.options = options;
+        this.spec = Spec.parse(options.get("spec"));
+        this.windowed = spec.kind() == Spec.Kind.SESSION
+            ? WindowedSerdes.sessionWindowedSerdeFrom(String.class)
+            : WindowedSerdes.timeWindowedSerdeFrom(String.class, spec.sizeMs());
+    }
 
     public static void main(String[] args) throws Exception {
-        Map<String, String> options = Application.options(args,
-            "bootstrap", "input", "output", "application", "spec", "records", "result");
-        Spec spec = Spec.parse(options.get("spec"));
-        String bootstrap = options.get("bootstrap");
-        String output = options.get("output");
+        OnBroker run = new OnBroker(Application.options(args,
+            "bootstrap", "input", "output", "application", "spec", "records", "result"));
+        run.process();
+        run.write(run.readBack());
+    }
 
+    private void process() throws Exception {
         AtomicLong remaining = new AtomicLong(Long.parseLong(options.get("records")));
         CompletableFuture<Void> done = new CompletableFuture<>();
-        Map<Integer, Ledger> ledgers = new ConcurrentHashMap<>();
+        Runnable processed = () -> {
+            if (remaining.decrementAndGet() == 0) {
+                done.complete(null);
+            }
+        };
         StreamsBuilder builder = new StreamsBuilder();
         Aggregation.build(builder, options.get("input"), spec, Aggregation.State.ROCKSDB,
-                task -> ledgers.computeIfAbsent(task.partition(), p -> new Ledger(() -> {
-                    if (remaining.decrementAndGet() == 0) {
-                        done.complete(null);
-                    }
-                })))
-            .process(Flat::new)
-            .to(output, Produced.with(Serdes.String(), Totals.SERDE));
+                task -> ledgers.computeIfAbsent(task.partition(), p -> new Ledger(processed)))
+            .process(WithPartition::new)
+            .to(options.get("output"), Produced.with(windowed, Totals.SERDE));
         try (Scratch state = new Scratch()) {
-            Properties config = Application.config(
-                bootstrap, options.get("application"), StreamsConfig.EXACTLY_ONCE_V2, 1, state.dir());
+            Properties config = Application.config(options.get("bootstrap"), options.get("application"),
+                StreamsConfig.EXACTLY_ONCE_V2, 1, state.dir());
+            config.put(Aggregation.CLOSING_INTERVAL_MS, 0L);
             Application.run(builder.build(), config, done);
-        }
-
-        Map<String, Totals> last = readBack(bootstrap, output);
-        try (JsonGenerator out = Differential.jsonLines(Path.of(options.get("result")))) {
-            for (Map.Entry<String, Totals> entry : last.entrySet()) {
-                String[] part = entry.getKey().split("\t", 4);
-                Ledger.writeWindow(out, Integer.parseInt(part[0]), part[3],
-                    Long.parseLong(part[1]), Long.parseLong(part[2]), entry.getValue());
-            }
-            for (Map.Entry<Integer, Ledger> entry : ledgers.entrySet()) {
-                entry.getValue().writeLate(out, entry.getKey());
-            }
         }
     }
 
-    /** Makes a key of all that a window is known by: partition, start, end and key, tabs between. */
-    private static final class Flat extends ContextualProcessor<Windowed<String>, Totals, String, Totals> {
+    /** Puts the partition before the key: a key may occur in several, and has windows in each. */
+    private static final class WithPartition
+        extends ContextualProcessor<Windowed<String>, Totals, Windowed<String>, Totals> {
         @Override
         public void process(Record<Windowed<String>, Totals> record) {
             Windowed<String> window = record.key();
-            context().forward(record.withKey(context().taskId().partition() + "\t"
-                + window.window().start() + "\t" + window.window().end() + "\t" + window.key()));
+            String key = context().taskId().partition() + "\t" + window.key();
+            context().forward(record.withKey(new Windowed<>(key, window.window())));
         }
     }
 
-    /** Returns the last value of each key in a topic that nobody writes to any more. */
-    private static Map<String, Totals> readBack(String bootstrap, String topic) {
-        Map<String, Object> config = new HashMap<>();
-        config.put(ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
-        config.put(ConsumerConfig.ISOLATION_LEVEL_CONFIG, "read_committed");
-        Map<String, Totals> last = new LinkedHashMap<>();
-        try (KafkaConsumer<String, Totals> consumer =
-            new KafkaConsumer<>(config, new StringDeserializer(), Totals.SERDE.deserializer())) {
-            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
-                .map(info -> new TopicPartition(topic, info.partition())).toList();
+    /** Returns the last totals of each window in the output topic, which has its last record. */
+    private Map<Windowed<String>, Totals> readBack() {
+        Map<String, Object> config = Map.of(
+            ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, options.get("bootstrap"),
+            ConsumerConfig.ISOLATION_LEVEL_CONFIG, "read_committed");
+        Map<Windowed<String>, Totals> last = new LinkedHashMap<>();
+        try (KafkaConsumer<Windowed<String>, Totals> consumer =
+            new KafkaConsumer<>(config, windowed.deserializer(), Totals.SERDE.deserializer())) {
+            List<TopicPartition> partitions = consumer.partitionsFor(options.get("output")).stream()
+                .map(info -> new TopicPartition(info.topic(), info.partition())).toList();
             consumer.assign(partitions);
             consumer.seekToBeginning(partitions);
             Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
             while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
-                for (ConsumerRecord<String, Totals> record : consumer.poll(Duration.ofSeconds(1))) {
+                for (ConsumerRecord<Windowed<String>, Totals> record : consumer.poll(Duration.ofSeconds(1))) {
                     if (record.value() == null) {
                         last.remove(record.key());
                     } else {
@@ -106,5 +109,18 @@ public final class OnBroker {
             }
         }
         return last;
+    }
+
+    private void write(Map<Windowed<String>, Totals> last) throws IOException {
+        try (JsonGenerator out = Differential.jsonLines(Path.of(options.get("result")))) {
+            for (Map.Entry<Windowed<String>, Totals> entry : last.entrySet()) {
+                String[] key = entry.getKey().key().split("\t", 2);
+                Windowed<String> window = new Windowed<>(key[1], entry.getKey().window());
+                Ledger.writeWindow(out, Integer.parseInt(key[0]), window, entry.getValue(), false);
+            }
+            for (Map.Entry<Integer, Ledger> entry : ledgers.entrySet()) {
+                entry.getValue().write(out, entry.getKey());
+            }
+        }
     }
 }
