@@ -40,6 +40,10 @@ test-race: ## Pass the tests of what runs concurrently under the race detector
 test-kafka: ## Pass the end-to-end tests and those of exactly on a real Apache Kafka
 	TINTYPE_REQUIRE_ENGINE=1 TINTYPE_REQUIRE_KAFKA=1 $(GO) run ./internal/kafkatest/cmd/kafka-run -- $(GO) test -count=1 -shuffle=on -timeout 15m ./exactly/... ./internal/e2e/...
 
+.PHONY: test-streams
+test-streams: ## Hold the windows against Kafka Streams, in its test driver and on a real Apache Kafka
+	TINTYPE_REQUIRE_KAFKA=1 $(GO) run ./internal/kafkatest/cmd/kafka-run -- $(GO) test -count=1 -shuffle=on -timeout 15m ./internal/kstreams/...
+
 .PHONY: chaos
 chaos: build ## Break real processes for an hour by SEED, each fault 20 times, and recount
 	bin/tintype chaos --seed $(SEED) --minutes 60 --rate 8 --uploads 20000 $(ARGS)
