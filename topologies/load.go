@@ -187,7 +187,7 @@ func (s *loadStage) refused(ctx goka.Context, stamp *eventpb.Stamp, refusal *eve
 		return
 	}
 	s.tally.dead(refusal.Reason)
-	ctx.Emit(goka.Stream(s.Topics.DeadLetters.Name), ctx.Key(), &eventpb.DeadLetter{
+	ctx.Emit(goka.Stream(s.Topics.DeadLetters.Name), event.PositionOf(stamp.Origin).String(), &eventpb.DeadLetter{
 		Stamp: stamp, Stage: string(s.name), Reason: string(refusal.Reason), Detail: refusal.Detail + " (" + what + ")", FailedAtMs: s.Now().UnixMilli(),
 	})
 }
