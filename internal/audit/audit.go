@@ -14,6 +14,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tintype/tintype/event"
@@ -47,8 +48,9 @@ type Partition struct {
 	// read; of a topic that is gone, it is what the rows say.
 	From int64 `json:"from"`
 	End  int64 `json:"end"`
-	// Rows and the outcomes count rows as they are, without FINAL. Ticks are rows of
-	// the table ticks: control records that moved the time of an idle partition.
+	// Rows and the outcomes count rows as they are, without FINAL. Ticks are control
+	// records that moved the time of an idle partition: rows of the table ticks, and
+	// those that ClickHouse refused, which have a dead letter.
 	Rows     uint64            `json:"rows"`
 	Outcomes map[string]uint64 `json:"outcomes"`
 	Ticks    uint64            `json:"ticks"`
@@ -74,7 +76,7 @@ type Kind string
 
 // The kinds of differences.
 const (
-	// Missing is a committed record without a row.
+	// Missing is a committed record, an upload or a tick, without a row.
 	Missing Kind = "missing"
 	// Twice is a position with more than one row in a table.
 	Twice Kind = "twice"
@@ -174,12 +176,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		r.Since = &o.Since
 	}
 	way, deadline := newWay(o), began.Add(max(o.Wait, time.Second))
+	var awaited kadm.ListedOffsets
 	if o.Strict {
-		if err := way.awaitExtract(ctx, deadline); err != nil {
+		var err error
+		if awaited, err = way.awaitExtract(ctx, deadline); err != nil {
 			return nil, err
 		}
 	}
-	log, err := readLog(ctx, o)
+	log, err := readLog(ctx, o, awaited)
 	if err != nil {
 		return nil, err
 	}

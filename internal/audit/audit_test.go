@@ -56,7 +56,7 @@ func newBed(t testing.TB) *bed {
 	if err := load.Migrate(t.Context(), database); err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []string{"uploads", "renditions", "dead_letters"} { // Merges would replace what is there twice.
+	for _, table := range []string{"uploads", "renditions", "dead_letters", "ticks"} { // Merges would replace what is there twice.
 		if err := admin.Exec(t.Context(), "SYSTEM STOP MERGES "+name+"."+table); err != nil {
 			t.Fatal(err)
 		}
@@ -518,24 +518,6 @@ func TestRowsBehindATruncatedLog(t *testing.T) {
 	if p := b.partition(r, 0); p.End != 2 || p.Rows != 2 || p.Invented != 2 {
 		t.Errorf("%+v", p)
 	}
-}
-
-// A tick is an offset's end, too.
-func TestTicks(t *testing.T) {
-	b := newBed(t)
-	b.send(b.options.Kafka, 0, 3)
-	tick := func(offset int) {
-		b.insert("ticks", []string{"event_time", "src_topic_id", "src_partition", "src_offset"}, []string{"now64(3)", "'" + b.id.String() + "'", "0", strconv.Itoa(offset)})
-	}
-	b.row(b.id, 0, 0)
-	tick(1)
-	b.read(0, 2)
-	if r := b.audit(); !r.OK() || b.partition(r, 0).Ticks != 1 {
-		t.Errorf("differences %v: %v", r.Differences, r.Examples)
-	}
-	tick(0)
-	b.read(0, 3)
-	b.wantDifferences(b.audit(), map[Kind]uint64{Twice: 1, Missing: 1})
 }
 
 // Each content has one original, which its duplicates name. A row that ClickHouse

@@ -124,14 +124,19 @@ func sightings(ctx context.Context, q query, r *Report) error {
 
 // deadLetters looks for dead letters that are there twice, and compares them
 // with dead uploads.
+//
+// Two stages tell of no death. What stage load tells of was refused: an upload keeps
+// its outcome, and a tick, a result of a window or a late upload has none, and an
+// origin that is no upload's. Stage windows tells of an upload that a window does not
+// count, which changes no outcome; of several windows it tells several times, in
+// records of their own.
 func deadLetters(ctx context.Context, q query, r *Report) error {
 	err := q.differences(ctx, r, Twice, "dead_letters", `SELECT `+place+`, concat(toString(count()), ' rows of stage ', stage) AS detail
-		FROM dead_letters WHERE `+q.scope+` GROUP BY `+at+`, stage HAVING count() > 1`)
+		FROM dead_letters WHERE `+q.scope+` GROUP BY `+at+`, stage, if(stage = 'windows', concat(toString(load_topic_id), '/', toString(load_partition), '/', toString(load_offset)), '') HAVING count() > 1`)
 	if err != nil {
 		return err
 	}
-	// The loader's own are about rows that were refused, whatever their outcome.
-	both := `SELECT ` + at + `, max(dead) AS dies, max(letter) AS has, max(letter AND stage != 'load') AS tells, any(what) AS some FROM (
+	both := `SELECT ` + at + `, max(dead) AS dies, max(letter AND stage != 'windows') AS has, max(letter AND stage NOT IN ('load', 'windows')) AS tells, any(what) AS some FROM (
 			SELECT ` + at + `, true AS dead, false AS letter, '' AS stage, concat('upload ', upload_id) AS what FROM uploads WHERE outcome = 'dead' AND ` + q.scope + `
 			UNION ALL
 			SELECT ` + at + `, false AS dead, true AS letter, stage, concat('stage ', stage, ', reason ', reason) AS what FROM dead_letters WHERE ` + q.scope + `

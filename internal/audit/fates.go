@@ -26,6 +26,9 @@ type fates struct {
 	gaps       map[partitionKey][]gap
 	// irregular are the buckets with more rows than offsets.
 	irregular []bucket
+	// refusedTicks are records of uploads without a row that ClickHouse refused: of
+	// an upload there would be one, with its fate.
+	refusedTicks map[event.Position]bool
 }
 
 // A gap is a run of offsets without rows: [from, end).
@@ -43,6 +46,9 @@ func (f *fates) check(ctx context.Context) error {
 		return err
 	}
 	if err := f.invented(ctx); err != nil {
+		return err
+	}
+	if err := f.refusals(ctx); err != nil {
 		return err
 	}
 	var under origins
@@ -232,6 +238,19 @@ func (f *fates) twice(ctx context.Context) error {
 		return err
 	}
 	return f.query.differences(ctx, f.report, Twice, "uploads", "SELECT "+place+", concat(toString(n), ' rows of ', id) AS detail FROM ("+found+")")
+}
+
+// refusals finds what was refused and has no row. Whether it is a tick the log says.
+func (f *fates) refusals(ctx context.Context) error {
+	f.refusedTicks = map[event.Position]bool{}
+	letters := "SELECT " + at + " FROM dead_letters WHERE stage = 'load' AND " + f.query.scope
+	return f.query.rows(ctx, "look for refused ticks", fmt.Sprintf("SELECT DISTINCT %[1]s FROM dead_letters WHERE stage = 'load' AND src_topic_id = '%[2]s' AND %[3]s AND (%[1]s) NOT IN (SELECT %[1]s FROM uploads WHERE (%[1]s) IN (%[4]s))%[5]s",
+		at, f.log.id, f.query.scope, letters, settings), func(rows driver.Rows) error {
+		var tick event.Position
+		err := rows.Scan(&tick.TopicID, &tick.Partition, &tick.Offset)
+		f.refusedTicks[tick] = true
+		return err
+	})
 }
 
 // maxBeyond bounds how many rows of a partition beyond the log are looked at.

@@ -74,6 +74,7 @@ func (f *fates) explain(ctx context.Context, key partitionKey, p *Partition, und
 			mu.Lock()
 			defer mu.Unlock()
 			p.Markers, p.Aborted, p.Pending, p.Missing = p.Markers+c.markers, p.Aborted+c.aborted, p.Pending+c.pending, p.Missing+c.missing
+			p.Ticks += uint64(c.refusedTicks)
 			if len(examples) < gapReaders*maxExamples {
 				examples = append(examples, c.examples...)
 			}
@@ -86,22 +87,33 @@ func (f *fates) explain(ctx context.Context, key partitionKey, p *Partition, und
 	slices.SortFunc(examples, func(a, b missed) int { return cmp.Compare(a.offset, b.offset) })
 	named := make([]Difference, 0, maxExamples)
 	for _, m := range examples[:min(len(examples), maxExamples)] {
-		named = append(named, Difference{Kind: Missing, Table: "uploads", Position: position(key, m.offset), Detail: m.what})
+		named = append(named, Difference{Kind: Missing, Table: m.table, Position: position(key, m.offset), Detail: m.what})
 	}
 	f.report.add(Missing, uint64(p.Missing), named...)
 	return nil
 }
 
-// A missed record is one without a row.
+// A missed record is one without a row in its table.
 type missed struct {
-	offset int64
-	what   string
+	offset      int64
+	table, what string
+}
+
+// missedOf is an upload, or a tick, that was missed.
+func missedOf(r *kgo.Record) missed {
+	appended := r.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z")
+	if controlOf(r) == event.ControlTick {
+		return missed{r.Offset, "ticks", "a tick, appended " + appended}
+	}
+	return missed{r.Offset, "uploads", fmt.Sprintf("key %q, appended %s", r.Key[:min(len(r.Key), 80)], appended)}
 }
 
 // contents are what the log holds at offsets without rows.
 type contents struct {
 	markers, aborted, pending, missing int64
-	examples                           []missed
+	// refusedTicks are those that have a dead letter in place of their row.
+	refusedTicks int64
+	examples     []missed
 	// records and bytes are those that were read, between the gaps, too.
 	records, bytes int64
 }
@@ -123,15 +135,18 @@ func (f *fates) read(ctx context.Context, key partitionKey, gaps []gap, under or
 			return
 		}
 		c.aborted--
+		at := event.Position{TopicID: key.topic, Partition: key.partition, Offset: r.Offset}
 		switch {
 		case r.Attrs.IsControl():
 			c.markers++
-		case under.has(event.Position{TopicID: key.topic, Partition: key.partition, Offset: r.Offset}):
+		case controlOf(r) == event.ControlTick && f.refusedTicks[at]:
+			c.refusedTicks++
+		case under.has(at):
 			c.pending++
 		default:
 			c.missing++
 			if len(c.examples) < maxExamples {
-				c.examples = append(c.examples, missed{r.Offset, fmt.Sprintf("key %q, appended %s", r.Key[:min(len(r.Key), 80)], r.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z"))})
+				c.examples = append(c.examples, missedOf(r))
 			}
 		}
 	})

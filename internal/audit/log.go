@@ -25,7 +25,7 @@ type bounds struct {
 	// from is where the audit begins, start the log's first offset.
 	from, start int64
 	// read is the offset after the last record that extract has read, at most end,
-	// the one after the last stable record.
+	// the one after the last stable record that the audit is about.
 	read, end int64
 	// unread is how many offsets retention took before extract had read them.
 	unread int64
@@ -38,8 +38,10 @@ type uploadsLog struct {
 	partitions map[int32]bounds
 }
 
-// readLog notes where the log begins and how far extract has come.
-func readLog(ctx context.Context, o Options) (uploadsLog, error) {
+// readLog notes where the log begins and how far extract has come. What is behind
+// the ends that were waited for came after the audit began; none: up to where it
+// ends now.
+func readLog(ctx context.Context, o Options, awaited kadm.ListedOffsets) (uploadsLog, error) {
 	admin := kadm.NewClient(o.Kafka)
 	name := o.Topics.Uploads.Name
 	l := uploadsLog{name: name, partitions: map[int32]bounds{}}
@@ -86,6 +88,9 @@ func readLog(ctx context.Context, o Options) (uploadsLog, error) {
 		}
 		if at, ok := ends.Lookup(name, partition); ok {
 			b.end = at.Offset
+		}
+		if at, ok := awaited.Lookup(name, partition); ok {
+			b.end = min(b.end, at.Offset)
 		}
 		b.read = b.start
 		if at, ok := committed.Lookup(name, partition); ok && at.At >= 0 {

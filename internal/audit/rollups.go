@@ -17,7 +17,7 @@ func allRollups() []rollup {
 		return rollup{table, "by_minute", "SELECT toStartOfMinute(event_time), " + by + ", count(), sum(bytes) FROM " + table + " GROUP BY toStartOfMinute(event_time), " + by}
 	}
 	all := []rollup{minutes("uploads", "outcome"), minutes("renditions", "name")}
-	for _, table := range []string{"uploads", "renditions", "dead_letters"} {
+	for _, table := range []string{"uploads", "renditions", "dead_letters", "windows", "late_uploads", "ticks"} {
 		all = append(all, rollup{table, "by_load", "SELECT load_topic_id, load_partition, max(load_offset) FROM " + table + " GROUP BY load_topic_id, load_partition"})
 	}
 	return all

@@ -19,8 +19,25 @@ import (
 // reads it.
 type hop struct {
 	group, topic string
-	// stamp reads the stamp of a record's value; nil where there is none.
+	// stamp reads the stamp of a record's value; nil where there is none, in uploads.
 	stamp func([]byte) *eventpb.Stamp
+}
+
+// holds reports whether a record is to become a row: the ends of transactions are
+// not, nor are control records, which stages send each other. In uploads they are
+// ticks, which have rows.
+func (h hop) holds(r *kgo.Record) bool {
+	return !r.Attrs.IsControl() && (h.stamp == nil || controlOf(r) == "")
+}
+
+// controlOf says which control record a record is; "" for any other.
+func controlOf(r *kgo.Record) event.Control {
+	for _, header := range r.Headers {
+		if header.Key == event.ControlHeader {
+			return event.Control(header.Value)
+		}
+	}
+	return ""
 }
 
 // way is where records are between extract and the tables.
@@ -38,6 +55,7 @@ func newWay(o Options) *way {
 		{o.Extract, o.ExtractLoop, func(v []byte) *eventpb.Stamp { return codecs.Rekeyed.Read(v).Message.GetStamp() }},
 		{o.Transform, o.Topics.Photos.Name, func(v []byte) *eventpb.Stamp { return codecs.Photo.Read(v).Message.GetStamp() }},
 		{o.Load, o.Topics.Developed.Name, func(v []byte) *eventpb.Stamp { return codecs.Developed.Read(v).Message.GetStamp() }},
+		{o.Load, o.Topics.Ticks.Name, func(v []byte) *eventpb.Stamp { return codecs.Ticked.Read(v).Message.GetStamp() }},
 		{o.Load, o.Topics.DeadLetters.Name, func(v []byte) *eventpb.Stamp { return codecs.DeadLetter.Read(v).Message.GetStamp() }},
 	}}
 }
@@ -46,10 +64,14 @@ func newWay(o Options) *way {
 const nearEnd = 16
 
 // awaitExtract waits until extract has read what the log holds now, or until
-// the deadline.
-func (w *way) awaitExtract(ctx context.Context, deadline time.Time) error {
-	_, err := w.awaitHop(ctx, hop{group: w.options.Extract, topic: w.options.Topics.Uploads.Name}, deadline)
-	return err
+// the deadline. It returns the ends of what it has waited for.
+func (w *way) awaitExtract(ctx context.Context, deadline time.Time) (kadm.ListedOffsets, error) {
+	h := hop{group: w.options.Extract, topic: w.options.Topics.Uploads.Name}
+	ends, err := w.ends(ctx, h.topic)
+	if err == nil {
+		_, err = w.awaitEnds(ctx, h, ends, deadline)
+	}
+	return ends, err
 }
 
 // await waits until what extract had read has passed the stages behind it. At
@@ -80,12 +102,17 @@ func (w *way) awaitHop(ctx context.Context, h hop, deadline time.Time) (behind s
 	if err != nil {
 		return "", err
 	}
+	return w.awaitEnds(ctx, h, ends, deadline)
+}
+
+// awaitEnds waits until a group has read a topic up to its ends.
+func (w *way) awaitEnds(ctx context.Context, h hop, ends kadm.ListedOffsets, deadline time.Time) (behind string, err error) {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		committed, err := w.committed(ctx, h.group)
 		if err != nil {
 			return "", err
 		}
-		waiting, err := w.waiting(ctx, h.topic, committed, ends)
+		waiting, err := w.waiting(ctx, h, committed, ends)
 		if err != nil || waiting == 0 {
 			return "", err
 		}
@@ -100,17 +127,17 @@ func (w *way) awaitHop(ctx context.Context, h hop, deadline time.Time) (behind s
 	}
 }
 
-// waiting counts the records of a topic that a group has not read. The markers
-// that end transactions have offsets, too, so near the end it looks.
-func (w *way) waiting(ctx context.Context, topic string, committed kadm.OffsetResponses, ends kadm.ListedOffsets) (int64, error) {
+// waiting counts the records of a hop that its group has not read. The markers that
+// end transactions, and control records, have offsets, too, so near the end it looks.
+func (w *way) waiting(ctx context.Context, h hop, committed kadm.OffsetResponses, ends kadm.ListedOffsets) (int64, error) {
 	n := int64(0)
-	err := w.unread(ctx, topic, committed, ends, func(r exactly.Range) error {
+	err := w.unread(ctx, h.topic, committed, ends, func(r exactly.Range) error {
 		if r.End-r.From > nearEnd {
 			n += r.End - r.From
 			return nil
 		}
 		return exactly.Scan(ctx, w.options.Kafka, r, func(record *kgo.Record) {
-			if !record.Attrs.IsControl() {
+			if h.holds(record) {
 				n++
 			}
 		})
@@ -205,7 +232,7 @@ func (w *way) underWay(ctx context.Context) (origins, error) {
 				return nil
 			}
 			return exactly.Scan(ctx, w.options.Kafka, r, func(record *kgo.Record) {
-				if record.Attrs.IsControl() {
+				if !h.holds(record) {
 					return
 				}
 				found.records++
