@@ -22,8 +22,9 @@ import (
 
 // benchCommand measures.
 type benchCommand struct {
-	Throughput throughputCommand `cmd:"" help:"Measure photos a second and latency, beside the bare loop of the same functions."`
-	Goka       gokaCommand       `cmd:"" help:"Measure the engine, exactly once, beside stock goka."`
+	Throughput throughputCommand   `cmd:"" help:"Measure photos a second and latency, beside the bare loop of the same functions."`
+	Goka       gokaCommand         `cmd:"" help:"Measure the engine, exactly once, beside stock goka."`
+	Windows    benchWindowsCommand `cmd:"" help:"Measure windows."`
 }
 
 // throughputCommand measures the whole pipeline on this machine.
