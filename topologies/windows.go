@@ -34,6 +34,9 @@ type windowsStage struct {
 type windowsPartition struct {
 	mu sync.Mutex
 	*window.Partition
+	// cache holds keys as the open transaction has them, so that a key that is used
+	// often is neither read nor decoded each time. The table always has the same.
+	cache map[string]*window.Key
 	// alarmed is when an alarm was sent that has not come yet.
 	alarmed time.Time
 }
@@ -77,6 +80,9 @@ func (s *windowsStage) hooks() exactly.Hooks {
 		for partition, p := range s.held() {
 			p.mu.Lock()
 			p.Commit()
+			if len(p.cache) > maxCachedKeys {
+				clear(p.cache)
+			}
 			s.Metrics.windowsPartition(partition, p.Watermark(), p.Len())
 			p.mu.Unlock()
 		}
@@ -101,6 +107,7 @@ func (s *windowsStage) assign(claims []exactly.Claim) error {
 		for _, p := range s.held() {
 			p.mu.Lock()
 			p.Rollback()
+			clear(p.cache)
 			p.alarmed = time.Time{}
 			p.mu.Unlock()
 		}
@@ -135,7 +142,7 @@ func (s *windowsStage) recover(c exactly.Claim) (*windowsPartition, error) {
 		watermark = window.Unknown
 	}
 	n := s.stageBase.partitions
-	p := &windowsPartition{Partition: window.NewPartition(window.PartitionConfig{
+	p := &windowsPartition{cache: map[string]*window.Key{}, Partition: window.NewPartition(window.PartitionConfig{
 		Sources: n, Feeders: append(tasksOf(event.StageExtract, n), tasksOf(event.StageTransform, n)...),
 		WatermarkMS: watermark, CadenceMS: s.EarlyCadence.Milliseconds(), Limit: s.MaxOpenWindows,
 	})}
@@ -177,14 +184,14 @@ func (s *windowsStage) measure(ctx goka.Context, value any) {
 	if len(aggregates) == 0 {
 		return // Of a dimension that is not declared any more.
 	}
-	k, held := s.key(ctx)
+	k := s.key(ctx, p)
 	e := eventOf(record.Message)
 	results, late := p.Add(ctx.Key(), k, aggregates, &e, s.Now().UnixMilli())
 	for _, l := range late {
 		s.late(ctx, record.Message.Stamp, l)
 	}
 	s.emit(ctx, results)
-	s.save(ctx, k, held)
+	s.save(ctx, p, k)
 }
 
 // looped wakes a key, or the whole partition.
@@ -202,14 +209,12 @@ func (s *windowsStage) looped(ctx goka.Context, value any) {
 		s.foreign(ctx, record.Err)
 		return
 	}
-	k, held := s.key(ctx)
+	k := s.key(ctx, p)
 	if undeclared := k.Undeclared(); undeclared > 0 {
 		s.tally.undeclared(undeclared)
 	}
 	s.emit(ctx, p.Wake(ctx.Key(), k, s.Now().UnixMilli()))
-	if held {
-		s.save(ctx, k, held)
-	}
+	s.save(ctx, p, k)
 }
 
 // wakesPerRecord bounds how many keys one callback wakes, so that the flow goes on
@@ -224,25 +229,34 @@ func (s *windowsStage) wake(ctx goka.Context, p *windowsPartition) {
 	}
 }
 
-// key is the state of the record's key; held says that the table has it.
-func (s *windowsStage) key(ctx goka.Context) (k *window.Key, held bool) {
+// maxCachedKeys bounds the cache of a partition between transactions.
+const maxCachedKeys = 20_000
+
+// key is the state of the record's key.
+func (s *windowsStage) key(ctx goka.Context, p *windowsPartition) *window.Key {
+	if k := p.cache[ctx.Key()]; k != nil {
+		return k
+	}
 	value := ctx.Value()
 	if value == nil {
-		return new(window.Key), false
+		return new(window.Key)
 	}
 	state := value.(*decodedKey)
 	if state.err != nil {
 		ctx.Fail(fmt.Errorf("topologies: table of windows: key %q: %w", ctx.Key(), state.err))
 	}
-	return state.key, true
+	return state.key
 }
 
 // save writes the state of the record's key; a key without open windows has none.
-func (s *windowsStage) save(ctx goka.Context, k *window.Key, held bool) {
-	switch {
-	case k.Len() > 0:
+func (s *windowsStage) save(ctx goka.Context, p *windowsPartition, k *window.Key) {
+	if k.Len() > 0 {
+		p.cache[ctx.Key()] = k
 		ctx.SetValue(k)
-	case held:
+		return
+	}
+	delete(p.cache, ctx.Key())
+	if ctx.Value() != nil {
 		ctx.Delete()
 	}
 }
