@@ -33,6 +33,7 @@ var schema = map[string]string{
 	"renditions": `(sha256 String, name LowCardinality(String), spec String, bytes UInt64,
 		PROJECTION by_minute (SELECT toStartOfMinute(event_time), name, count(), sum(bytes) GROUP BY toStartOfMinute(event_time), name)`,
 	"dead_letters": `(stage String`,
+	"ticks":        `(n UInt8`,
 }
 
 // world is a log and what came of it, in which nothing differs.
@@ -46,6 +47,9 @@ type world struct {
 	rows       []*eventpb.Developed
 	renditions []rendition
 	letters    []event.Position
+	ticks      []event.Position
+	// windows are dead letters of stage windows.
+	windows []event.Position
 }
 
 // rendition is a row of renditions.
@@ -55,7 +59,7 @@ type rendition struct {
 }
 
 // newWorld has an original x of upload a, its duplicate b, a repeat of a, a dead
-// upload d and an original y of upload e.
+// upload d and an original y of upload e. Behind them is a tick.
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, log: origins{}, sightings: map[string]*eventpb.Sightings{}, taken: map[string]bool{}}
 	topic := uuid.New()
@@ -92,6 +96,8 @@ func newWorld(t *testing.T) *world {
 		w.photos = append(w.photos, &eventpb.Photo{Stamp: f.Stamp, Sender: f.Sender, Facts: f.Facts})
 		w.taken[u.id] = true
 	}
+	w.ticks = []event.Position{{TopicID: topic, Offset: int64(len(w.log))}}
+	w.log[w.ticks[0]] = tickKey
 	return w
 }
 
@@ -119,6 +125,9 @@ func (w *world) write(ctx context.Context, client *kgo.Client, conn driver.Conn,
 	for _, p := range w.photos {
 		add("photos", hex.EncodeToString(p.Facts.Sha256), p)
 	}
+	records = append(records, &kgo.Record{ // Watermarks, or whatever: no photo.
+		Topic: prefix + "photos", Key: []byte("\x00control 0"), Value: []byte("\xff"), Headers: []kgo.RecordHeader{{Key: event.ControlHeader, Value: []byte(event.ControlWatermarks)}},
+	})
 	for sha, s := range w.sightings {
 		add("transform-table", sha, &eventpb.Sightings{}) // An older value.
 		add("transform-table", sha, s)
@@ -151,6 +160,12 @@ func (w *world) write(ctx context.Context, client *kgo.Client, conn driver.Conn,
 	}
 	for _, at := range w.letters {
 		w.insert(ctx, conn, "dead_letters", at, "'extract'")
+	}
+	for _, at := range w.windows {
+		w.insert(ctx, conn, "dead_letters", at, "'windows'")
+	}
+	for _, at := range w.ticks {
+		w.insert(ctx, conn, "ticks", at, "0")
 	}
 }
 
@@ -226,9 +241,22 @@ func TestRecount(t *testing.T) {
 		"sighting of later":  {func(w *world) { w.sightings[hex.EncodeToString([]byte("x"))].BySpec[spec].Origin.Offset = 1 }, Recount{}, "was first seen at"},
 		"upload id not kept": {func(w *world) { delete(w.taken, "b") }, Recount{}, `"b" is not there`},
 		"upload id invented": {func(w *world) { w.taken["z"] = true }, Recount{}, `"z"`},
-		"letter missing":     {func(w *world) { w.letters = nil }, Recount{}, "none of"},
-		"letter twice":       {func(w *world) { w.letters = append(w.letters, w.letters[0]) }, Recount{}, "are there twice"},
-		"letter invented":    {func(w *world) { w.letters = append(w.letters, stranger) }, Recount{}, "dead_letters of"},
+		"tick missing":       {func(w *world) { w.ticks = nil }, Recount{}, "ticks: 0 rows of the tick at"},
+		"tick twice":         {func(w *world) { w.ticks = append(w.ticks, w.ticks[0]) }, Recount{}, "ticks: 2 rows of the tick at"},
+		"tick invented":      {func(w *world) { w.ticks = append(w.ticks, stranger) }, Recount{}, "which is no tick"},
+		"tick for an upload": {func(w *world) { w.ticks = append(w.ticks, event.PositionOf(w.fates[dead].Stamp.Origin)) }, Recount{}, "which is no tick"},
+		"fate of a tick": {func(w *world) {
+			w.fates = append(w.fates, changed(w.fates[dead], func(f *eventpb.Developed) { f.Stamp.Origin = w.ticks[0].Proto() }))
+		}, Recount{FatesInvented: 1}, ""},
+		"row of a tick": {func(w *world) {
+			w.rows = append(w.rows, changed(w.rows[dead], func(f *eventpb.Developed) { f.Stamp.Origin = w.ticks[0].Proto() }))
+		}, Recount{RowsInvented: 1}, ""},
+		"letters of windows":         {func(w *world) { w.windows = append(w.windows, w.letters[0], w.letters[0]) }, Recount{}, ""},
+		"letter of windows invented": {func(w *world) { w.windows = append(w.windows, stranger) }, Recount{}, "dead_letters of"},
+		"letter of windows alone":    {func(w *world) { w.windows, w.letters = w.letters, nil }, Recount{}, "none of"},
+		"letter missing":             {func(w *world) { w.letters = nil }, Recount{}, "none of"},
+		"letter twice":               {func(w *world) { w.letters = append(w.letters, w.letters[0]) }, Recount{}, "are there twice"},
+		"letter invented":            {func(w *world) { w.letters = append(w.letters, stranger) }, Recount{}, "dead_letters of"},
 	}
 	err = onClickHouse(address, func(conn driver.Conn) error {
 		for i, name := range slices.Sorted(maps.Keys(cases)) {
@@ -244,11 +272,12 @@ func TestRecount(t *testing.T) {
 				return err
 			}
 			others := got.Others
-			c.want.Uploads, got.Others = len(w.log), nil
+			c.want.Uploads, c.want.Ticks, got.Others = len(w.log)-1, 1, nil
 			if !reflect.DeepEqual(*got, c.want) {
 				t.Errorf("%s: %+v, want %+v; others %q", name, *got, c.want, others)
 			}
-			if told := strings.Contains(strings.Join(others, "\n"), c.named); !told || name == "nothing" && len(others) > 0 {
+			quiet := name == "nothing" || name == "letters of windows"
+			if told := strings.Contains(strings.Join(others, "\n"), c.named); !told || quiet && len(others) > 0 {
 				t.Errorf("%s: others are %q, want %q among them", name, others, c.named)
 			}
 		}
@@ -256,5 +285,41 @@ func TestRecount(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The log is read with its ticks apart from its uploads.
+func TestLogOf(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "uploads"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	tick := []kgo.RecordHeader{{Key: event.ControlHeader, Value: []byte(event.ControlTick)}}
+	for _, r := range []*kgo.Record{{Key: []byte("a")}, {Key: []byte("\x00control 0"), Headers: tick}, {Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("tick")}}}} {
+		r.Topic = "uploads"
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := logOf(t.Context(), cluster.ListenAddrs()[0], "uploads")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uploads, ticks := apart(log)
+	keys := make([]string, 3)
+	for at, key := range uploads {
+		keys[at.Offset] = "upload " + key
+	}
+	for at := range ticks {
+		keys[at.Offset] = "tick"
+	}
+	if want := []string{"upload a", "tick", "upload "}; !slices.Equal(keys, want) {
+		t.Errorf("%q, want %q", keys, want)
 	}
 }
