@@ -104,7 +104,7 @@ func (s Spec) Validate() error {
 		if s.SizeMS == 0 || s.AdvanceMS == 0 || s.AdvanceMS > s.SizeMS || s.GapMS != 0 {
 			return fmt.Errorf("a hopping window has a size of 1 ms or more, an advance of 1 ms to its size, and no gap")
 		}
-		if s.SizeMS/s.AdvanceMS > maxWindowsPerEvent {
+		if s.SizeMS > maxWindowsPerEvent*s.AdvanceMS {
 			return fmt.Errorf("size %d ms by advance %d ms: an event would be in more than %d windows", s.SizeMS, s.AdvanceMS, maxWindowsPerEvent)
 		}
 	case Session:
