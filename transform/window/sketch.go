@@ -200,7 +200,10 @@ func (q *Quantiles) At(quantile float64) (value float64, ok bool) {
 	}
 	q.open()
 	value, err := q.sketch.GetValueAtQuantile(quantile)
-	return value, err == nil
+	if err != nil || math.IsNaN(value) {
+		return 0, false // All that it was given was no number.
+	}
+	return value, true
 }
 
 func (q *Quantiles) append(to []byte) []byte {
