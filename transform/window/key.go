@@ -1,6 +1,9 @@
 package window
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // An Event is one event of a key.
 type Event struct {
@@ -81,16 +84,17 @@ type Key struct {
 	undeclared int
 }
 
-// group finds the windows of an aggregate, or makes room for them.
+// group finds the windows of an aggregate, or makes room for them, in the order of the
+// names: so a key is written the same, whatever it held before.
 func (k *Key) group(a *Aggregate) *group {
 	for _, g := range k.groups {
 		if g.aggregate == a {
 			return g
 		}
 	}
-	g := &group{aggregate: a}
-	k.groups = append(k.groups, g)
-	return g
+	i, _ := slices.BinarySearchFunc(k.groups, a.name, func(g *group, name string) int { return strings.Compare(g.aggregate.name, name) })
+	k.groups = slices.Insert(k.groups, i, &group{aggregate: a})
+	return k.groups[i]
 }
 
 // Add takes an event into the windows of an aggregate and returns the windows that
