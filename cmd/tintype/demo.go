@@ -133,6 +133,9 @@ func (c *demoCommand) show(ctx context.Context, e *env, d *deployment.Deployment
 	if err != nil {
 		return err
 	}
+	if s.Windows, err = readWindows(ctx, d.ClickHouse, began, s.Uploads); err != nil {
+		return err
+	}
 	s.ElapsedS, s.PhotosPerSecond = elapsed.Seconds(), float64(result.Queryable)/elapsed.Seconds()
 	s.LatencyP50MS, s.LatencyP99MS = float64(result.P50)/float64(time.Millisecond), float64(result.P99)/float64(time.Millisecond)
 	addresses.Kafka, addresses.ClickHouse = redacted(addresses.Kafka), redacted(addresses.ClickHouse)

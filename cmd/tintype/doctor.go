@@ -116,6 +116,7 @@ func (c *doctorCommand) kafka(ctx context.Context, passwords deployment.Secrets)
 			results = append(results, verdict("topic "+topic.Name, nil, "id "+id.String()))
 		}
 	}
+	results = append(results, c.ticks(ctx, client))
 	return append(results, c.groups(ctx, client, cluster)...)
 }
 

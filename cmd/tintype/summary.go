@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,6 +27,7 @@ type summary struct {
 	PhotosPerSecond float64           `json:"photos_per_second"`
 	LatencyP50MS    float64           `json:"queryable_p50_ms"`
 	LatencyP99MS    float64           `json:"queryable_p99_ms"`
+	Windows         []windowCount     `json:"windows"`
 	Missing         int               `json:"missing"`
 	Addresses       demoAddresses     `json:"addresses"`
 }
@@ -128,6 +130,7 @@ func (s *summary) print(w io.Writer, format string) error {
 	_, _ = fmt.Fprintln(t, "How fast")
 	line("throughput", "%.1f photos/s over %.1f s", s.PhotosPerSecond, s.ElapsedS)
 	line("upload to queryable", "p50 %.0f ms, p99 %.0f ms", s.LatencyP50MS, s.LatencyP99MS)
+	printWindows(t, s.Windows)
 	if s.Missing > 0 {
 		line("missing", "%d uploads were not queryable in time", s.Missing)
 	}
@@ -144,6 +147,7 @@ func (a demoAddresses) print(w io.Writer) error {
 		{"Kafka", a.Kafka},
 		{"Blobs", a.Blobs},
 		{"Metrics", a.Metrics},
+		{"Windows", "tintype windows ls --http " + strings.TrimSuffix(strings.TrimPrefix(a.Metrics, "http://"), "/metrics")},
 		{"Ask it", "tintype sql --clickhouse " + a.ClickHouse + " 'SELECT outcome, count() FROM uploads GROUP BY outcome'"},
 	} {
 		if line[1] != "" {
