@@ -86,7 +86,7 @@ func TestTopicNames(t *testing.T) {
 	for _, topic := range other.All() {
 		names = append(names, topic.Name)
 	}
-	if want := []string{"uploads", "replay-photos", "replay-developed", "replay-dead-letters"}; !slices.Equal(names, want) {
+	if want := []string{"uploads", "replay-photos", "replay-developed", "replay-dead-letters", "replay-measures", "replay-windows.results", "replay-late", "replay-ticks"}; !slices.Equal(names, want) {
 		t.Errorf("another deployment's topics: %v, want %v", names, want)
 	}
 }

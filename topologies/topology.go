@@ -33,7 +33,7 @@ func Topology(deployment string, topics event.Topics) string {
 			fmt.Fprintf(&b, "  output  %s\n", edge.Topic())
 		}
 		if g.Group() == goka.Group(Group(deployment, event.StageLoad)) {
-			b.WriteString("  sink    ClickHouse: uploads, renditions, dead_letters\n")
+			b.WriteString("  sink    ClickHouse: uploads, renditions, dead_letters, windows, late_uploads, ticks\n")
 		}
 		b.WriteString("\n")
 	}

@@ -65,7 +65,7 @@ func readSummary(ctx context.Context, conn driver.Conn, uploads uuid.UUID, since
 		return nil, err
 	}
 	if err := countBy(ctx, conn, s.DeadReasons, "SELECT toString(d.reason), count() FROM dead_letters AS d INNER JOIN uploads AS u USING (src_topic_id, src_partition, src_offset)"+
-		" WHERE u.src_topic_id = ? AND u.append_time >= ? GROUP BY 1", uploads, from); err != nil {
+		" WHERE u.outcome = 'dead' AND d.stage NOT IN ('windows', 'load') AND u.src_topic_id = ? AND u.append_time >= ? GROUP BY 1", uploads, from); err != nil {
 		return nil, err
 	}
 	rows, err := conn.Query(ctx, "SELECT ifNull(camera_make, '') AS make, ifNull(camera_model, '') AS model, count() AS photos FROM uploads WHERE"+these+

@@ -146,9 +146,9 @@ func (s *secured) allow(t *testing.T) {
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	for _, acl := range []*kadm.ACLBuilder{
-		kadm.NewACLs().Allow("User:tintype", "User:transactionless", "User:groupless").Topics("uploads", "photos", "developed", "dead-letters", "tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).
+		kadm.NewACLs().Allow("User:tintype", "User:transactionless", "User:groupless").Topics("uploads", "photos", "developed", "dead-letters", "measures", "windows.results", "late", "ticks", "tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).
 			Operations(kadm.OpRead, kadm.OpWrite, kadm.OpDescribe, kadm.OpCreate, kadm.OpDescribeConfigs),
-		kadm.NewACLs().Allow("User:writeless").Topics("uploads", "photos", "developed", "dead-letters", "tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).
+		kadm.NewACLs().Allow("User:writeless").Topics("uploads", "photos", "developed", "dead-letters", "measures", "windows.results", "late", "ticks", "tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).
 			Operations(kadm.OpRead, kadm.OpCreate, kadm.OpDescribe, kadm.OpDescribeConfigs),
 		kadm.NewACLs().Allow("User:createless").Topics("other-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead, kadm.OpWrite, kadm.OpDescribe),
 		kadm.NewACLs().Allow("User:tintype", "User:transactionless", "User:writeless").Groups("tintype-").ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead, kadm.OpDescribe),

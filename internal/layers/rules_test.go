@@ -38,6 +38,7 @@ var folders = []folder{
 	{"internal/devstack", nil},
 	{"internal/invariant", nil},
 	{"internal/kafkatest", nil},
+	{"internal/kstreams", []string{"transform/window", "bench/peers/kafka-streams"}},
 	{"internal/layers", nil},
 	{"internal/lifecycle", nil},
 	{"internal/servers", []string{"event"}},
@@ -79,5 +80,5 @@ var confined = []struct {
 	{what: "github.com/lovoo/goka", only: []string{"exactly", "topologies", "bench/goka"}},
 	{what: "github.com/IBM/sarama", only: []string{"exactly", "bench/goka"}},
 	{what: "internal/devstack/devtest", project: true, only: []string{"internal/devstack/devtest", "internal/e2e", "internal/chaos"}},
-	{what: "internal/kafkatest", project: true, only: []string{"internal/kafkatest", "internal/e2e", "internal/chaos"}},
+	{what: "internal/kafkatest", project: true, only: []string{"internal/kafkatest", "internal/kstreams", "internal/e2e", "internal/chaos"}},
 }
