@@ -49,6 +49,8 @@ var folders = []folder{
 	// The generator of photos, and the measurements.
 	{"bench/synthetic", nil},
 	{"bench/goka", []string{"exactly"}},
+	{"bench/peers/kafka-streams", nil},
+	{"bench/windows", []string{"event", "blob", "exactly", "topologies", "transform/window"}},
 	{"bench", []string{
 		"event", "blob", "extract", "transform", "load", "topologies", "exactly",
 		"internal/deployment", "internal/devstack", "internal/lifecycle", "internal/produce", "internal/servers",
