@@ -39,7 +39,7 @@ func newExtractStage(base *stageBase) *extractStage {
 		return []window.Task{{Stage: string(event.StageExtract), Partition: int32(source)}} // Alone it reads the source, and re-keys it.
 	}}
 	s.flow.announcements = []*announcement{
-		{topics: []string{LoopTopic(Group(s.Deployment, event.StageExtract))}, vectors: s.read},
+		{topics: []string{LoopTopic(Group(s.Deployment, event.StageExtract))}, circular: true, vectors: s.read},
 		{topics: []string{s.Topics.Photos.Name, s.Topics.Measures.Name}, vectors: s.passedOn},
 	}
 	s.ticks = newTicker(s)
@@ -119,6 +119,7 @@ func (s *extractStage) upload(ctx goka.Context, value any) {
 	}
 	record := value.(*event.Decoded[*eventpb.Upload])
 	s.ticks.read(ctx.Partition())
+	s.flow.sourced.Store(true)
 	if controlOf(ctx.Headers()) == event.ControlTick {
 		s.tick(ctx, record.Raw)
 		return

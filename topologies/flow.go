@@ -18,6 +18,10 @@ import (
 // has come. One that has none tells every change at once.
 const watermarkCadence = 250 * time.Millisecond
 
+// watermarkRepeat is how often a stage that is at work tells even what has not
+// changed: for those who began anew meanwhile.
+const watermarkRepeat = 10 * time.Second
+
 // A flow follows how far the tasks of a stage have passed on each source, and tells
 // it down the topics that their records go on by: in the transaction of those
 // records, behind them.
@@ -30,6 +34,8 @@ type flow struct {
 	marks marks
 	// data says that the open transaction has records that are no control records.
 	data atomic.Bool
+	// sourced says that it has records of a source itself.
+	sourced atomic.Bool
 
 	mu sync.Mutex
 	// heard is what each task of this stage was told, by partition.
@@ -39,6 +45,9 @@ type flow struct {
 // An announcement is what a flow tells some topics.
 type announcement struct {
 	topics []string
+	// circular says that the stage itself reads what it tells: then only a source's own
+	// records make it repeat itself, or it would never be at rest.
+	circular bool
 	// vectors is what there is to tell, of each task.
 	vectors func() map[int32]window.Sources
 	// told is what was told last, pending what the open transaction tells.
@@ -60,6 +69,7 @@ func (f *flow) assign(topic string, claims []exactly.Claim) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.data.Store(false)
+	f.sourced.Store(false)
 	for _, a := range f.announcements {
 		a.told, a.pending = nil, nil
 	}
@@ -132,7 +142,7 @@ func (f *flow) tell(ctx context.Context) error {
 			continue
 		}
 		vectors := a.vectors()
-		if sameVectors(vectors, a.told) {
+		if sameVectors(vectors, a.told) && (now.Sub(a.at) < watermarkRepeat || (a.circular && !f.sourced.Load())) {
 			continue
 		}
 		records, err := f.announce(a.topics, vectors)
@@ -195,6 +205,7 @@ func (f *flow) announce(topics []string, vectors map[int32]window.Sources) ([]ex
 func (f *flow) committed() {
 	f.marks.commit()
 	f.data.Store(false)
+	f.sourced.Store(false)
 	for _, a := range f.announcements {
 		if a.pending != nil {
 			a.told, a.pending = a.pending, nil

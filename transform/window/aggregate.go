@@ -61,6 +61,7 @@ type Set struct {
 	all    []*Aggregate
 	byName map[string]*Aggregate
 	byDim  map[string][]*Aggregate
+	dims   []string
 }
 
 // NewSet checks aggregates and makes a set of them.
@@ -76,8 +77,12 @@ func NewSet(aggregates []Aggregate) (*Set, error) {
 		a.name = a.Name()
 		s.all = append(s.all, &a)
 		s.byName[a.Name()] = &a
+		if s.byDim[a.Dimension] == nil {
+			s.dims = append(s.dims, a.Dimension)
+		}
 		s.byDim[a.Dimension] = append(s.byDim[a.Dimension], &a)
 	}
+	slices.Sort(s.dims)
 	return s, nil
 }
 
@@ -88,11 +93,4 @@ func (s *Set) All() []*Aggregate { return s.all }
 func (s *Set) Of(dimension string) []*Aggregate { return s.byDim[dimension] }
 
 // Dimensions lists the dimensions that aggregates have, in alphabetical order.
-func (s *Set) Dimensions() []string {
-	var list []string
-	for d := range s.byDim {
-		list = append(list, d)
-	}
-	slices.Sort(list)
-	return list
-}
+func (s *Set) Dimensions() []string { return s.dims }
