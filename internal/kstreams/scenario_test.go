@@ -40,7 +40,7 @@ func newScenario(seed uint64, kind window.Kind, records int) scenario {
 		reach += size
 	case window.Hopping:
 		advance := steps(1, 4)
-		size := advance + steps(0, 8)
+		size := advance + steps(0, 3*advance/grid) // A record is in up to 5 windows.
 		s.text = fmt.Sprintf("hopping:%d:%d:%d", size, advance, grace)
 		reach += size
 	case window.Session:
