@@ -50,12 +50,23 @@ public final class Differential {
                         System.out.println(job);
                     } catch (Throwable e) {
                         e.printStackTrace();
-                        Runtime.getRuntime().halt(1);
+                        end(state);
                     }
                 });
             }
             pool.shutdown();
             pool.awaitTermination(Long.MAX_VALUE, TimeUnit.DAYS);
+        }
+    }
+
+    /** Ends the program although it waits for more jobs. */
+    private static void end(Scratch state) {
+        try {
+            state.close();
+        } catch (IOException e) {
+            e.printStackTrace();
+        } finally {
+            Runtime.getRuntime().halt(1);
         }
     }
 
