@@ -81,7 +81,7 @@ func (c *Codec[M]) Read(data []byte) *Decoded[M] {
 		d.Err = ErrNull
 		return d
 	}
-	body, err := unframe(data)
+	body, err := Unframe(data)
 	if err != nil {
 		d.Err = err
 		return d
@@ -95,8 +95,8 @@ func (c *Codec[M]) Read(data []byte) *Decoded[M] {
 	return d
 }
 
-// unframe strips the Confluent header, if there is one.
-func unframe(data []byte) ([]byte, error) {
+// Unframe strips the Confluent header of a value, if there is one.
+func Unframe(data []byte) ([]byte, error) {
 	if len(data) == 0 || data[0] != 0 {
 		return data, nil
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/event/eventpb"
-	"github.com/tintype/tintype/transform/window"
 )
 
 // The dimensions that uploads are grouped by.
@@ -97,27 +96,4 @@ func bytesOf(renditions []*eventpb.Rendition) int64 {
 		n += r.GetBytes()
 	}
 	return n
-}
-
-// eventOf turns a measure into what windows take in.
-func eventOf(m *eventpb.Measure) window.Event {
-	v := window.Value{
-		BytesIn: m.GetBytesIn(), BytesOut: m.GetBytesOut(), Pixels: m.GetPixels(), Uploader: m.GetUploader(), LatencyMS: m.GetLatencyMs(),
-	}
-	if m.BytesIn != nil {
-		v.Told |= window.BytesIn | window.BytesInMin | window.BytesInMax
-	}
-	if m.BytesOut != nil {
-		v.Told |= window.BytesOut
-	}
-	if m.Pixels != nil {
-		v.Told |= window.Pixels
-	}
-	if m.Uploader != "" {
-		v.Told |= window.Uploaders
-	}
-	if m.LatencyMs != nil {
-		v.Told |= window.LatencyMS
-	}
-	return window.Event{TimeMS: m.GetStamp().GetEventTimeMs(), StreamTimeMS: m.GetStamp().GetStreamTimeMs(), Value: v}
 }

@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 
+	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/event/eventpb"
 	"github.com/tintype/tintype/transform/window"
 )
@@ -48,23 +50,89 @@ func TestKeysOfMeasuresComeApart(t *testing.T) {
 // What windows add up is what the row of the upload says: a field that is NULL there
 // is not told.
 func TestMeasuresAreWhatTheRowSays(t *testing.T) {
+	stamp := &eventpb.Stamp{EventTimeMs: 5}
 	d := &eventpb.Developed{
-		Outcome: eventpb.Outcome_OUTCOME_ORIGINAL, Sender: &eventpb.Sender{Uploader: "ada"},
+		Stamp: stamp, Outcome: eventpb.Outcome_OUTCOME_ORIGINAL, Sender: &eventpb.Sender{Uploader: "ada"},
 		Facts:      &eventpb.Facts{Format: "png", Bytes: 1000, Width: 30, Height: 20},
 		Renditions: []*eventpb.Rendition{{Bytes: 7}, {Bytes: 8}}, ExtractMs: new(1.5), TransformMs: new(2.0),
 	}
-	e := eventOf(measureOf(d))
+	read := func(d *eventpb.Developed) window.Value {
+		t.Helper()
+		codec := measureCodec{event.NewCodecs().Measure}
+		data, err := codec.Encode(measureOf(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := codec.Decode(data)
+		if err != nil || value.(*readMeasure).err != nil {
+			t.Fatal(err, value.(*readMeasure).err)
+		}
+		return value.(*readMeasure).event.Value
+	}
 	want := window.Value{Told: window.AllMeasures(), BytesIn: 1000, BytesOut: 15, Pixels: 600, Uploader: "ada", LatencyMS: 3.5}
-	if e.Value != want {
-		t.Errorf("an original adds %+v, want %+v", e.Value, want)
+	if got := read(d); got != want {
+		t.Errorf("an original adds %+v, want %+v", got, want)
 	}
 	duplicate := proto.CloneOf(d)
 	duplicate.Outcome = eventpb.Outcome_OUTCOME_DUPLICATE
-	if told := eventOf(measureOf(duplicate)).Value.Told; told&window.BytesOut != 0 {
+	if told := read(duplicate).Told; told&window.BytesOut != 0 {
 		t.Error("a duplicate adds bytes out")
 	}
-	guarded := &eventpb.Developed{Outcome: eventpb.Outcome_OUTCOME_DEAD, Facts: &eventpb.Facts{Bytes: 5, Width: 3, Height: 3}}
-	if told := eventOf(measureOf(guarded)).Value.Told; told != window.BytesIn|window.BytesInMin|window.BytesInMax {
+	guarded := &eventpb.Developed{Stamp: stamp, Outcome: eventpb.Outcome_OUTCOME_DEAD, Facts: &eventpb.Facts{Bytes: 5, Width: 3, Height: 3}}
+	if told := read(guarded).Told; told != window.BytesIn|window.BytesInMin|window.BytesInMax {
 		t.Errorf("what the guards refused tells %b", told)
+	}
+}
+
+// The codec reads by hand what Protobuf would read, framed or not, and names what it
+// cannot read.
+func TestMeasuresAreReadByHand(t *testing.T) {
+	plain := event.NewCodecs().Measure
+	rapid.Check(t, func(t *rapid.T) {
+		m := &eventpb.Measure{Stamp: &eventpb.Stamp{
+			Origin:      event.Position{Partition: 3, Offset: rapid.Int64().Draw(t, "offset")}.Proto(),
+			EventTimeMs: rapid.Int64().Draw(t, "event"), AppendTimeMs: rapid.Int64().Draw(t, "append"), StreamTimeMs: rapid.Int64().Draw(t, "stream"),
+		}, Uploader: rapid.String().Draw(t, "uploader")}
+		var want window.Value
+		if want.Uploader = m.Uploader; m.Uploader != "" {
+			want.Told |= window.Uploaders
+		}
+		if rapid.Bool().Draw(t, "in") {
+			want.BytesIn, want.Told = rapid.Int64().Draw(t, "bytes in"), want.Told|window.BytesIn|window.BytesInMin|window.BytesInMax
+			m.BytesIn = &want.BytesIn
+		}
+		if rapid.Bool().Draw(t, "out") {
+			want.BytesOut, want.Told = rapid.Int64().Draw(t, "bytes out"), want.Told|window.BytesOut
+			m.BytesOut = &want.BytesOut
+		}
+		if rapid.Bool().Draw(t, "px") {
+			want.Pixels, want.Told = rapid.Int64().Draw(t, "pixels"), want.Told|window.Pixels
+			m.Pixels = &want.Pixels
+		}
+		if rapid.Bool().Draw(t, "ms") {
+			want.LatencyMS, want.Told = rapid.Float64().Draw(t, "latency"), want.Told|window.LatencyMS
+			m.LatencyMs = &want.LatencyMS
+		}
+		codec := measureCodec{plain}
+		if rapid.Bool().Draw(t, "framed") {
+			codec.Codec = plain.Framed(7)
+		}
+		data, err := codec.Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, _ := codec.Decode(data)
+		got := value.(*readMeasure)
+		if got.err != nil || got.event != (window.Event{TimeMS: m.Stamp.EventTimeMs, StreamTimeMS: m.Stamp.StreamTimeMs, Value: want}) {
+			t.Fatalf("%v was read as %+v, %v", m, got.event, got.err)
+		}
+		if !proto.Equal(codec.stamp(got), m.Stamp) {
+			t.Fatalf("the stamp is %v, want %v", codec.stamp(got), m.Stamp)
+		}
+	})
+	for what, data := range map[string][]byte{"null": nil, "no stamp": {0x12, 1, 'a'}, "cut short": {0x0a, 9, 1}, "a broken stamp": {0x0a, 1, 0x0a}} {
+		if value, err := (measureCodec{plain}).Decode(data); err != nil || value.(*readMeasure).err == nil {
+			t.Errorf("%s was read as %+v", what, value)
+		}
 	}
 }

@@ -20,8 +20,9 @@ import (
 // come to.
 type windowsStage struct {
 	*stageBase
-	codec windowCodec
-	marks marks
+	codec    windowCodec
+	measures measureCodec
+	marks    marks
 
 	mu         sync.Mutex
 	partitions map[int32]*windowsPartition
@@ -42,13 +43,13 @@ type windowsPartition struct {
 }
 
 func newWindowsStage(base *stageBase) *windowsStage {
-	return &windowsStage{stageBase: base, codec: windowCodec{base.Windows}, partitions: map[int32]*windowsPartition{}, lates: map[[2]string]int64{}}
+	return &windowsStage{stageBase: base, codec: windowCodec{base.Windows}, measures: measureCodec{base.Codecs.Measure}, partitions: map[int32]*windowsPartition{}, lates: map[[2]string]int64{}}
 }
 
 func (s *windowsStage) graph() *goka.GroupGraph {
 	return goka.DefineGroup(
 		goka.Group(Group(s.Deployment, event.StageWindows)),
-		goka.Input(goka.Stream(s.Topics.Measures.Name), s.Codecs.Measure, s.measure),
+		goka.Input(goka.Stream(s.Topics.Measures.Name), s.measures, s.measure),
 		goka.Loop(s.Codecs.Wake, s.looped),
 		goka.Persist(s.codec),
 		goka.Output(goka.Stream(s.Topics.WindowResults.Name), s.Codecs.WindowResult),
@@ -164,12 +165,12 @@ func (s *windowsStage) recover(c exactly.Claim) (*windowsPartition, error) {
 // measure takes an upload into the windows of one dimension, or hears how far the
 // stages before have come.
 func (s *windowsStage) measure(ctx goka.Context, value any) {
-	record := value.(*event.Decoded[*eventpb.Measure])
+	record := value.(*readMeasure)
 	p := s.partition(ctx.Partition())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if controlOf(ctx.Headers()) == event.ControlWatermarks {
-		if err := s.hear(record.Raw, p.Hear); err != nil {
+		if err := s.hear(record.raw, p.Hear); err != nil {
 			s.foreign(ctx, err)
 		}
 		s.wake(ctx, p)
@@ -177,18 +178,17 @@ func (s *windowsStage) measure(ctx goka.Context, value any) {
 	}
 	dimension, _ := splitMeasureKey(ctx.Key())
 	aggregates := s.Windows.Of(dimension)
-	if record.Err != nil || record.Message.Stamp == nil {
-		s.foreign(ctx, errors.Join(record.Err, errors.New("topologies: a measure without a stamp")))
+	if record.err != nil {
+		s.foreign(ctx, record.err)
 		return
 	}
 	if len(aggregates) == 0 {
 		return // Of a dimension that is not declared any more.
 	}
 	k := s.key(ctx, p)
-	e := eventOf(record.Message)
-	results, late := p.Add(ctx.Key(), k, aggregates, &e, s.Now().UnixMilli())
+	results, late := p.Add(ctx.Key(), k, aggregates, &record.event, s.Now().UnixMilli())
 	for _, l := range late {
-		s.late(ctx, record.Message.Stamp, l)
+		s.late(ctx, s.measures.stamp(record), l)
 	}
 	s.emit(ctx, results)
 	s.save(ctx, p, k)
