@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -11,9 +12,14 @@ import java.util.Properties;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ListOffsetsOptions;
+import org.apache.kafka.clients.admin.ListOffsetsResult.ListOffsetsResultInfo;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
@@ -85,8 +91,12 @@ public final class OnBroker {
         }
     }
 
-    /** Returns the last totals of each window in the output topic, which has its last record. */
-    private Map<Windowed<String>, Totals> readBack() {
+    /**
+     * Returns the last totals of each window in the output topic, which has its last record. The end is
+     * that of all records: a transaction is committed before its partitions know, and the end of the
+     * committed ones may be short of it.
+     */
+    private Map<Windowed<String>, Totals> readBack() throws Exception {
         Map<String, Object> config = Map.of(
             ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, options.get("bootstrap"),
             ConsumerConfig.ISOLATION_LEVEL_CONFIG, "read_committed");
@@ -97,8 +107,8 @@ public final class OnBroker {
                 .map(info -> new TopicPartition(info.topic(), info.partition())).toList();
             consumer.assign(partitions);
             consumer.seekToBeginning(partitions);
-            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
-            while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
+            Map<TopicPartition, ListOffsetsResultInfo> ends = endsOf(partitions);
+            while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p).offset())) {
                 for (ConsumerRecord<Windowed<String>, Totals> record : consumer.poll(Duration.ofSeconds(1))) {
                     if (record.value() == null) {
                         last.remove(record.key());
@@ -109,6 +119,14 @@ public final class OnBroker {
             }
         }
         return last;
+    }
+
+    private Map<TopicPartition, ListOffsetsResultInfo> endsOf(List<TopicPartition> partitions) throws Exception {
+        Map<TopicPartition, OffsetSpec> wanted = new HashMap<>();
+        partitions.forEach(p -> wanted.put(p, OffsetSpec.latest()));
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", options.get("bootstrap")))) {
+            return admin.listOffsets(wanted, new ListOffsetsOptions(IsolationLevel.READ_UNCOMMITTED)).all().get();
+        }
     }
 
     private void write(Map<Windowed<String>, Totals> last) throws IOException {
