@@ -38,6 +38,7 @@ func (s *sender) send(ctx context.Context, r exactly.Record, partition int32) er
 		record.Headers = append(record.Headers, kgo.RecordHeader{Key: name, Value: value})
 	}
 	if err := s.client.ProduceSync(ctx, record).FirstErr(); err != nil {
+		s.client.PurgeTopicsFromProducing(r.Topic) // The client would look for a topic that was made anew by its former id, for ever.
 		return fmt.Errorf("topologies: send a control record to %s/%d: %w", r.Topic, partition, err)
 	}
 	return nil

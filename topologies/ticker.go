@@ -2,6 +2,7 @@ package topologies
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -92,7 +93,11 @@ func (t *ticker) run(ctx context.Context) error {
 			told = ""
 			continue
 		}
-		if text := err.Error(); text != told { // Once for each cause.
+		cause := err
+		if inner := errors.Unwrap(err); inner != nil {
+			cause = inner
+		}
+		if text := cause.Error(); text != told { // Once for each cause, whatever the partition.
 			told = text
 			t.stage.Log.Warn("no ticks: idle partitions of uploads hold back the windows", slog.Any("error", err))
 		}
