@@ -24,8 +24,8 @@ const (
 func drawMove(t *rapid.T) move {
 	return move{
 		Do: rapid.SampledFrom([]string{
-			"event", "event", "event", "event", "tick", "tell", "tell", "pass", "pass", "pass", "pass", "pass", "vector", "vector", "forget",
-			"read", "read", "read", "read", "read", "wake", "wake", "commit", "commit", "clock", "abort", "restart",
+			"event", "event", "event", "event", "event", "tick", "tell", "tell", "pass", "pass", "pass", "pass", "pass", "vector", "vector", "forget",
+			"read", "read", "read", "read", "read", "arrive", "wake", "wake", "commit", "clock", "abort", "abort", "restart",
 		}).Draw(t, "do"),
 		From: rapid.IntRange(0, flowSources-1).Draw(t, "from"), Over: rapid.IntRange(0, flowTasks-1).Draw(t, "over"),
 		To:   rapid.IntRange(0, flowPartitions-1).Draw(t, "to"),
@@ -138,6 +138,8 @@ func (f *flow) do(m move) {
 		f.forget(m.Over)
 	case "read":
 		f.readOne(m.Over, m.To)
+	case "arrive":
+		f.arrive()
 	case "wake":
 		node.wake()
 	case "commit":
@@ -157,8 +159,8 @@ func (f *flow) do(m move) {
 	}
 }
 
-// drain lets everything arrive, and what is due by then be woken.
-func (f *flow) drain() {
+// arrive lets everything arrive.
+func (f *flow) arrive() {
 	for source := range flowSources {
 		f.tell(source)
 		for task := range flowTasks {
@@ -173,6 +175,11 @@ func (f *flow) drain() {
 			}
 		}
 	}
+}
+
+// drain lets everything arrive, and what is due by then be woken.
+func (f *flow) drain() {
+	f.arrive()
 	for _, n := range f.nodes {
 		n.settle()
 	}

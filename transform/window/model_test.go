@@ -132,7 +132,8 @@ func drawSources(t *rapid.T) [][]TryEvent {
 		at := int64(0)
 		all = append(all, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) TryEvent {
 			at += 10 * rapid.SampledFrom([]int64{0, 0, 1, 1, 2, 3, 12}).Draw(t, "on")
-			back := 10 * rapid.SampledFrom([]int64{0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}).Draw(t, "back")
+			back := 10*rapid.SampledFrom([]int64{0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}).Draw(t, "back") +
+				rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 0, 1, -1}).Draw(t, "off")
 			return TryEvent{
 				Source: int64(source), TimeMS: max(0, at-back), Key: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"),
 				Value: int64(rapid.IntRange(-2, 100).Draw(t, "value")),

@@ -81,9 +81,11 @@ func TestTumblingCountsAddUp(t *testing.T) {
 func TestWhatIsAcceptedMeetsNothingClosed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		spec := drawSpec(t)
-		grid := func(label string) int64 { return 10 * int64(rapid.IntRange(0, 20).Draw(t, label)) }
-		at, w := grid("t"), grid("w")
-		st := max(at, w) + grid("ahead")
+		grid := func(label string) int64 {
+			return 10*int64(rapid.IntRange(0, 20).Draw(t, label)) + rapid.SampledFrom([]int64{0, 0, 0, 0, 1, -1}).Draw(t, "off")
+		}
+		at, w := max(0, grid("t")), grid("w")
+		st := max(at, w) + max(0, grid("ahead"))
 		if spec.Kind != Session {
 			for _, b := range spec.windows(nil, at) {
 				if spec.accepts(b, st) && w >= spec.deadline(b) {
@@ -97,7 +99,7 @@ func TestWhatIsAcceptedMeetsNothingClosed(t *testing.T) {
 			return
 		}
 		start := grid("start")
-		b := Bounds{start, start + grid("length")}
+		b := Bounds{start, start + max(0, grid("length"))}
 		if spec.accepts(Bounds{at, at}, st) && spec.touches(b, at) && w >= spec.deadline(b) {
 			t.Fatalf("%s takes an event at %d, stream time %d, that touches %v, closed by %d", spec, at, st, b, w)
 		}
