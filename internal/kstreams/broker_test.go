@@ -105,7 +105,8 @@ func topicName[S ~string](what S, of string) string {
 }
 
 // produce makes both topics, and writes events in their order. The input topic has
-// the broker's timestamps.
+// the broker's timestamps. The output topic has those of the events, which are years
+// old: it keeps everything, or the broker deletes it while the test runs.
 func produce(ctx context.Context, t *testing.T, address, input, output string, events []Event) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.DefaultProduceTopic(input), kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -120,8 +121,11 @@ func produce(ctx context.Context, t *testing.T, address, input, output string, e
 		list = append(list, &kgo.Record{Partition: e.Partition, Key: []byte(e.Key), Value: e.Payload()})
 	}
 	admin := kadm.NewClient(client)
-	appendTime := "LogAppendTime"
-	for topic, configs := range map[string]map[string]*string{input: {"message.timestamp.type": &appendTime}, output: nil} {
+	appendTime, forever := "LogAppendTime", "-1"
+	for topic, configs := range map[string]map[string]*string{
+		input:  {"message.timestamp.type": &appendTime},
+		output: {"retention.ms": &forever},
+	} {
 		if created, err := admin.CreateTopic(ctx, partitions, 1, configs, topic); err != nil || created.Err != nil {
 			t.Fatal(err, created.Err)
 		}

@@ -28,8 +28,8 @@ import org.apache.kafka.streams.processor.api.FixedKeyRecord;
  * processed, and to the last one committed. Everything that is not an option is as Kafka Streams
  * has it by default: RocksDB, changelog, caches.
  *
- * <p>The first 8 bytes of a record's value are its event time in ms, big-endian. Updates go to the
- * output topic. The result is one line of JSON.
+ * <p>A record's timestamp is its event time; records with headers are another program's control
+ * records and are not counted. Updates go to the output topic. The result is one line of JSON.
  */
 public final class Throughput {
     private final long records;
@@ -66,8 +66,7 @@ public final class Throughput {
         }
         StreamsBuilder builder = new StreamsBuilder();
         builder
-            .stream(options.get("input"), Consumed.with(Serdes.String(), Serdes.ByteArray())
-                .withTimestampExtractor(new EventTime()))
+            .stream(options.get("input"), Consumed.with(Serdes.String(), Serdes.ByteArray()))
             .processValues(Clock::new)
             .groupByKey()
             .windowedBy(spec.timeWindows())
@@ -85,7 +84,9 @@ public final class Throughput {
             if (processed.get() == 0) {
                 firstNanos = System.nanoTime();
             }
-            context().forward(record);
+            if (record.headers().toArray().length == 0) {
+                context().forward(record);
+            }
             var metadata = context().recordMetadata().orElseThrow();
             ends.put(new TopicPartition(metadata.topic(), metadata.partition()), metadata.offset() + 1);
             if (processed.incrementAndGet() == records) {
