@@ -56,7 +56,7 @@ var measures = []struct{ name, of, total string }{
 	{"pixels", "toUInt64(width) * height", "sum"},
 	{"bytes_in_min", "bytes", "min"},
 	{"bytes_in_max", "bytes", "max"},
-	{"uploaders", "nullIf(toString(uploader), '')", "uniqExact"},
+	{"uploaders", "if(uploader = '', NULL, sipHash64(uploader))", "uniqExact"},
 	{latency, "if(isNull(extract_ms) AND isNull(transform_ms), NULL, toFloat64(ifNull(extract_ms, 0)) + toFloat64(ifNull(transform_ms, 0)))", ""},
 }
 

@@ -105,9 +105,22 @@ func (b *bed) create(topic string, partitions int32) {
 // read says that extract has read a partition up to an offset.
 func (b *bed) read(partition int32, to int64) {
 	b.t.Helper()
+	b.commit(b.options.Extract, b.options.Topics.Uploads.Name, partition, to)
+}
+
+func (b *bed) commit(group, topic string, partition int32, to int64) {
+	b.t.Helper()
 	offsets := kadm.Offsets{}
-	offsets.AddOffset(b.options.Topics.Uploads.Name, partition, to, -1)
-	if err := b.admin.CommitAllOffsets(b.t.Context(), b.options.Extract, offsets); err != nil {
+	offsets.AddOffset(topic, partition, to, -1)
+	if err := b.admin.CommitAllOffsets(b.t.Context(), group, offsets); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// send appends a record to partition 0 of a topic.
+func (b *bed) send(topic string) {
+	b.t.Helper()
+	if err := b.options.Kafka.ProduceSync(b.t.Context(), &kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("v")}).FirstErr(); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -31,7 +31,8 @@ type window struct {
 
 // verdictOf is all windows of one verdict.
 type verdictOf struct {
-	windows, measures uint64
+	// columns are those that differ, of all windows.
+	windows, columns uint64
 	// passed are those that end no later than the last final window.
 	passed uint64
 	first  []window
@@ -89,12 +90,12 @@ func (v *verifier) aggregate(ctx context.Context, a *aggregate) ([]finding, erro
 func (v *verifier) settled(ctx context.Context, a *aggregate) (map[verdict]verdictOf, error) {
 	for {
 		verdicts := map[verdict]verdictOf{}
-		err := v.rows(ctx, "compare the windows of "+a.Name, v.compared(a), func(rows driver.Rows) error {
+		err := v.rows(ctx, "compare the windows of "+a.Name, v.verdictsOf(a), func(rows driver.Rows) error {
 			var (
 				of    verdictOf
 				which string
 			)
-			err := rows.Scan(&which, &of.windows, &of.measures, &of.passed, &of.first)
+			err := rows.Scan(&which, &of.windows, &of.columns, &of.passed, &of.first)
 			verdicts[verdict(which)] = of
 			return err
 		})
@@ -145,7 +146,7 @@ func (v *verifier) judge(ctx context.Context, a *aggregate, verdicts map[verdict
 		}
 		f := finding{kind: kind, n: verdicts[which].windows}
 		if which == differs {
-			f.n = verdicts[which].measures
+			f.n = verdicts[which].columns
 		}
 		for _, w := range verdicts[which].first {
 			f.examples = append(f.examples, a.differences(kind, which, w)...)
@@ -189,11 +190,11 @@ func (a *aggregate) difference(kind Kind, key string, start, stop int64) Differe
 // twice finds windows with more than one final row.
 func (v *verifier) twice(ctx context.Context, a *aggregate) ([]finding, error) {
 	f := finding{kind: WindowTwice}
-	statement := fmt.Sprintf(`SELECT key, start, stop, n, contents, revisions, count() OVER () FROM (
-			SELECT toString(key) AS key, %s AS start, %s AS stop, count() AS n, uniqExact((count, bytes_in, bytes_out, pixels, bytes_in_min, bytes_in_max, uploaders, latency_ms_p50, latency_ms_p95, latency_ms_p99)) AS contents,
-				arrayStringConcat(arraySort(groupUniqArray(5)(revision)), ', ') AS revisions
-			FROM windows WHERE aggregate = %s AND final%s GROUP BY windows.key, window_start, window_end HAVING n > 1
-		) WHERE 1%s ORDER BY start, stop, key LIMIT %d`, ms("window_start"), ms("window_end"), quote(a.Name), v.wantedKeys(), v.wantedStarts(a), maxExamples)
+	finals := "FROM windows WHERE aggregate = " + quote(a.Name) + " AND final" + v.wantedKeys()
+	statement := fmt.Sprintf(`SELECT toString(key), %s AS start, %s AS stop, count(), uniqExact((count, bytes_in, bytes_out, pixels, bytes_in_min, bytes_in_max, uploaders, latency_ms_p50, latency_ms_p95, latency_ms_p99)),
+			arrayStringConcat(arraySort(groupUniqArray(5)(revision)), ' and '), count() OVER ()
+		%s AND (key, window_start, window_end) IN (SELECT key, window_start, window_end %[3]s GROUP BY key, window_start, window_end HAVING count() > 1)
+		GROUP BY key, window_start, window_end HAVING 1%s ORDER BY start, stop, key LIMIT %d`, ms("window_start"), ms("window_end"), finals, v.wantedStarts(a), maxExamples)
 	err := v.rows(ctx, "look for windows that are twice final", statement, func(rows driver.Rows) error {
 		var (
 			key, revisions string
@@ -204,7 +205,7 @@ func (v *verifier) twice(ctx context.Context, a *aggregate) ([]finding, error) {
 			return err
 		}
 		d := a.difference(WindowTwice, key, start, stop)
-		d.Detail = fmt.Sprintf("%d final rows of revision %s with %d different contents", n, revisions, contents)
+		d.Detail = fmt.Sprintf("%d final rows of revision %s, with %d different contents", n, revisions, contents)
 		f.examples = append(f.examples, d)
 		return nil
 	})

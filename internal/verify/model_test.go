@@ -45,12 +45,14 @@ type rules struct {
 	kind                     string
 	size, advance, gap, late int64
 	dimension                string
-	// shiftAccepted and shiftClosed are 0 where nothing is wrong.
+	// All shifts are 0 where nothing is wrong.
 	shiftAccepted, shiftClosed, shiftGap int64
+	// label tells aggregates apart.
+	label string
 }
 
 func (r rules) name() string {
-	return fmt.Sprintf("%s-%d-%d-%s", r.kind, max(r.size, r.gap), r.advance, r.dimension)
+	return fmt.Sprintf("%s-%d-%d-%s%s", r.kind, max(r.size, r.gap), r.advance, r.dimension, r.label)
 }
 
 // win is an open or closed window.
@@ -128,7 +130,7 @@ func (r rules) run(records []sent, watermark int64, rng *rand.Rand) *modeled {
 			if u.t >= start+r.size {
 				continue
 			}
-			if !(start+r.size > u.st-r.late+r.shiftAccepted) {
+			if accepted := start+r.size > u.st-r.late+r.shiftAccepted; !accepted {
 				m.late = append(m.late, lateOne{u, key, start})
 				continue
 			}
@@ -154,7 +156,7 @@ func (r rules) run(records []sent, watermark int64, rng *rand.Rand) *modeled {
 }
 
 func (m *modeled) session(u sent, key string, rng *rand.Rand) {
-	if !(u.t >= u.st-m.rules.late-m.rules.gap+m.rules.shiftAccepted) {
+	if accepted := u.t >= u.st-m.rules.late-m.rules.gap+m.rules.shiftAccepted; !accepted {
 		m.late = append(m.late, lateOne{u, key, u.t})
 		return
 	}

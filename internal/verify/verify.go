@@ -54,8 +54,7 @@ func (o Options) hops() []audit.Hop {
 // Run verifies a deployment.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
-	deadline := began.Add(max(o.Wait, time.Second))
-	r := newReport(began)
+	r, deadline := newReport(began), began.Add(o.Wait)
 	log, err := readLog(ctx, o)
 	if err != nil {
 		return nil, err

@@ -93,6 +93,8 @@ func (v *verifier) made(a *aggregate) string {
 			fmt.Fprintf(&totals, ", arraySort(groupArray(%s)) AS sorted, %s AS neighbours", of, neighbours("sorted"))
 		case m.name == latency:
 			totals.WriteString(", CAST([] AS Array(Float64)) AS neighbours")
+		case m.name == "uploaders" && a.Dimension == "uploader": // A key is one of them.
+			totals.WriteString(", toNullable(toUInt64(1)) AS uploaders")
 		case a.has(m.name):
 			fmt.Fprintf(&totals, ", toNullable(%s(%s)) AS %s", m.total, of, m.name)
 		default:
