@@ -41,10 +41,18 @@ type Options struct {
 	Growth []int
 	// Million is how many windows are open when recovery and closing are measured.
 	Million int
-	// Peer runs Kafka Streams over a topic of so many records and returns the records a
-	// second; nil: there is no peer.
-	Peer     func(ctx context.Context, topic string, records int64) (PeerRun, error)
+	// Peer runs Kafka Streams; nil: there is no peer.
+	Peer     func(ctx context.Context, job PeerJob) (PeerRun, error)
 	Progress func(line string)
+}
+
+// A PeerJob is what Kafka Streams is to do: count a topic by key in windows. The topics
+// are there, the application is new.
+type PeerJob struct {
+	Brokers, Input, Output, Application string
+	Spec                                window.Spec
+	Commit                              time.Duration
+	Records                             int
 }
 
 // A PeerRun is one turn of Kafka Streams.

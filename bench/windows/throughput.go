@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -68,7 +69,14 @@ func (b *bench) throughput(ctx context.Context) error {
 		if b.Peer == nil {
 			continue
 		}
-		run, err := b.Peer(ctx, p.topics.Measures.Name, p.feeder.sent)
+		output := fmt.Sprintf("%s-counts-%d", b.prefix, round)
+		if _, err := b.admin.CreateTopic(ctx, int32(b.Partitions), 1, nil, output); err != nil {
+			return fmt.Errorf("create topic %s: %w", output, err)
+		}
+		run, err := b.Peer(ctx, PeerJob{
+			Brokers: strings.Join(b.Brokers, ","), Input: p.topics.Measures.Name, Output: output, Application: fmt.Sprintf("%s-streams-%d", b.prefix, round),
+			Spec: window.NewTumbling(windowSize, 0), Commit: b.Commit, Records: int(p.feeder.sent),
+		})
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tintype/tintype/bench/windows"
 	"github.com/tintype/tintype/internal/devstack"
+	"github.com/tintype/tintype/internal/kstreams"
 )
 
 // benchWindowsCommand measures stage windows.
@@ -27,6 +29,7 @@ type benchWindowsCommand struct {
 	Keys       int           `help:"Keys that are counted." default:"10000"`
 	Growth     []int         `help:"Numbers of open windows to measure at." default:"1000,10000,100000,1000000"`
 	Million    int           `help:"How many windows are open when recovery and closing are measured." default:"1000000"`
+	Peer       bool          `help:"Measure Kafka Streams by turns, over the same topic; needs Java 17 and Maven."`
 	Out        string        `help:"File to write the report to, as JSON." type:"path" placeholder:"FILE"`
 	Output     string        `short:"o" env:"-" help:"text or json." enum:"text,json" default:"text"`
 }
@@ -58,9 +61,15 @@ func (c *benchWindowsCommand) Run(e *env) (err error) {
 	} else if strings.ContainsAny(address, "/@?") {
 		return &usageError{fmt.Errorf("--kafka %s: want host:port", redacted(address))}
 	}
+	var peer func(context.Context, windowsbench.PeerJob) (windowsbench.PeerRun, error)
+	if c.Peer {
+		if peer, err = kafkaStreams(e.ctx); err != nil {
+			return &setupError{err}
+		}
+	}
 	r, err := windowsbench.Run(e.ctx, windowsbench.Options{
 		Brokers: strings.Split(address, ","), Dir: dir, Only: c.Only, Rounds: c.Rounds, Partitions: c.Partitions, Commit: c.Commit, Cadence: c.Cadence,
-		Records: c.Records, Keys: c.Keys, Growth: c.Growth, Million: c.Million, Progress: e.say,
+		Records: c.Records, Keys: c.Keys, Growth: c.Growth, Million: c.Million, Peer: peer, Progress: e.say,
 	})
 	if err != nil {
 		return err
@@ -80,6 +89,28 @@ func (c *benchWindowsCommand) Run(e *env) (err error) {
 	return printWindowsBench(e.stdout, r)
 }
 
+// peerThreads is how many threads Kafka Streams has: one a processor of a small machine.
+const peerThreads = 2
+
+// kafkaStreams builds the peer, and returns what runs it.
+func kafkaStreams(ctx context.Context) (func(context.Context, windowsbench.PeerJob) (windowsbench.PeerRun, error), error) {
+	peer, err := kstreams.Build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, job windowsbench.PeerJob) (windowsbench.PeerRun, error) {
+		f, err := peer.Throughput(ctx, kstreams.Throughput{
+			Bootstrap: job.Brokers, Input: job.Input, Output: job.Output, Application: job.Application,
+			Spec:      fmt.Sprintf("%s:%d:%d", job.Spec.Kind, job.Spec.SizeMS, job.Spec.GraceMS),
+			Guarantee: "exactly_once_v2", CommitIntervalMS: int(job.Commit.Milliseconds()), Threads: peerThreads, Records: job.Records,
+		})
+		return windowsbench.PeerRun{
+			RecordsPerSecond: float64(f.CommittedRecordsPerS),
+			Settings:         fmt.Sprintf("Kafka Streams %s, %s, %d threads, commit every %v, caching and RocksDB as by default", f.Version, f.Guarantee, f.Threads, job.Commit),
+		}, err
+	}, nil
+}
+
 func printWindowsBench(w io.Writer, r *windowsbench.Report) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) } // Flush returns the error.
@@ -88,7 +119,7 @@ func printWindowsBench(w io.Writer, r *windowsbench.Report) error {
 	if c := r.Throughput; c != nil {
 		line("%d records, %d keys\ttintype %.0f records/s", c.Records, c.Keys, c.TintypeMedian)
 		if c.Ratio > 0 {
-			line("\tKafka Streams %.0f records/s (%s): %.2f times", c.PeerMedian, c.PeerSettings, c.Ratio)
+			line("\t%s: %.0f records/s; tintype %.2f times", c.PeerSettings, c.PeerMedian, c.Ratio)
 		}
 	}
 	for _, g := range r.Growth {
