@@ -225,3 +225,34 @@ func FuzzDecodeKey(f *testing.F) {
 		}
 	})
 }
+
+// What the table cannot hold is an error, and sketches that are broken a panic, once
+// they are asked for: neither is taken for no windows at all.
+func TestAKeyThatIsBroken(t *testing.T) {
+	for _, data := range [][]byte{
+		{0x09, 0, 0, 0, 0, 0, 0, 0, 0}, // A fixed 64-bit number.
+		{0x12, 0x05, 0x0a},             // A group of 5 bytes, of which there is 1.
+		{0x08},                         // A number without digits.
+		{0x12, 0x02, 0x12, 0x01},       // The same within a group.
+		{0x00, 0x00},                   // Field 0.
+	} {
+		if k, err := DecodeKey(data, testSet(t)); err == nil {
+			t.Errorf("%x is read as %+v", data, k)
+		}
+	}
+	for name, ask := range map[string]func(){
+		"too few distinct values": func() { (&Distinct{raw: []byte{2, 0}}).Estimate() },
+		"a cut-off sketch":        func() { (&Distinct{raw: []byte{0xff, 2}}).Estimate() },
+		"no distinct values":      func() { (&Distinct{raw: []byte{}}).Estimate() },
+		"broken quantiles":        func() { (&Quantiles{raw: []byte{0xfc}}).At(0.5) }, // A kind of field that there is not.
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: read without a word", name)
+				}
+			}()
+			ask()
+		}()
+	}
+}

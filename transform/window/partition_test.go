@@ -46,7 +46,13 @@ func testDueComesInParts(t *testing.T, n int) {
 	if p.IsDue(now+99) || len(p.Due(now+99, n)) > 0 {
 		t.Error("something is due before its time")
 	}
+	if s, ok := p.Sources(); ok {
+		t.Errorf("%v is known, and nobody has told of it", s)
+	}
 	p.Hear(Task{"extract", 0}, Sources{TimesMS: []int64{10}})
+	if s, ok := p.Sources(); !ok || !s.Equal(Sources{TimesMS: []int64{10}}) {
+		t.Errorf("known is %v", s)
+	}
 	var all []string
 	for p.IsDue(now + 100) {
 		part := p.Due(now+100, n)

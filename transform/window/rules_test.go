@@ -122,3 +122,13 @@ func TestHoppingWindowsAreAllThatHoldATime(t *testing.T) {
 		}
 	})
 }
+
+func TestTryWithoutEvents(t *testing.T) {
+	spec := Spec{Kind: Session, GapMS: 10}
+	if r, err := Try(spec, nil); err != nil || !reflect.DeepEqual(r, TryResult{WatermarkMS: Unknown}) {
+		t.Errorf("nothing comes to %+v: %v", r, err)
+	}
+	if r, err := Try(Spec{}, []TryEvent{{TimeMS: 1}}); err == nil {
+		t.Errorf("no spec comes to %+v", r)
+	}
+}
