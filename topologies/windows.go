@@ -145,7 +145,7 @@ func (s *windowsStage) recover(c exactly.Claim) (*windowsPartition, error) {
 	n := s.stageBase.partitions
 	p := &windowsPartition{cache: map[string]*window.Key{}, Partition: window.NewPartition(window.PartitionConfig{
 		Sources: n, Feeders: append(tasksOf(event.StageExtract, n), tasksOf(event.StageTransform, n)...),
-		WatermarkMS: watermark, CadenceMS: s.EarlyCadence.Milliseconds(), Limit: s.MaxOpenWindows,
+		WatermarkMS: watermark, CadenceMS: s.EarlyCadence.Milliseconds(), SlackMS: s.EarlyCadence.Milliseconds() / 4, Limit: s.MaxOpenWindows,
 	})}
 	var broken error
 	err = s.status.EachKey(c.Partition, "", func(key string, value []byte) bool {
@@ -210,9 +210,6 @@ func (s *windowsStage) looped(ctx goka.Context, value any) {
 		return
 	}
 	k := s.key(ctx, p)
-	if undeclared := k.Undeclared(); undeclared > 0 {
-		s.tally.undeclared(undeclared)
-	}
 	s.emit(ctx, p.Wake(ctx.Key(), k, s.Now().UnixMilli()))
 	s.save(ctx, p, k)
 }
@@ -244,6 +241,9 @@ func (s *windowsStage) key(ctx goka.Context, p *windowsPartition) *window.Key {
 	state := value.(*decodedKey)
 	if state.err != nil {
 		ctx.Fail(fmt.Errorf("topologies: table of windows: key %q: %w", ctx.Key(), state.err))
+	}
+	if undeclared := state.key.Undeclared(); undeclared > 0 { // They are not written back.
+		s.tally.undeclared(undeclared)
 	}
 	return state.key
 }

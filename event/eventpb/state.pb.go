@@ -198,6 +198,260 @@ func (x *Sighting) GetOrigin() *Position {
 	return nil
 }
 
+// OpenWindows is the state of one key of windows. transform/window reads and writes it
+// by hand.
+type OpenWindows struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When early results were last shown.
+	ShownAtMs     int64               `protobuf:"varint,1,opt,name=shown_at_ms,json=shownAtMs,proto3" json:"shown_at_ms,omitempty"`
+	Aggregates    []*AggregateWindows `protobuf:"bytes,2,rep,name=aggregates,proto3" json:"aggregates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenWindows) Reset() {
+	*x = OpenWindows{}
+	mi := &file_event_eventpb_state_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenWindows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenWindows) ProtoMessage() {}
+
+func (x *OpenWindows) ProtoReflect() protoreflect.Message {
+	mi := &file_event_eventpb_state_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenWindows.ProtoReflect.Descriptor instead.
+func (*OpenWindows) Descriptor() ([]byte, []int) {
+	return file_event_eventpb_state_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *OpenWindows) GetShownAtMs() int64 {
+	if x != nil {
+		return x.ShownAtMs
+	}
+	return 0
+}
+
+func (x *OpenWindows) GetAggregates() []*AggregateWindows {
+	if x != nil {
+		return x.Aggregates
+	}
+	return nil
+}
+
+// AggregateWindows are the open windows of one aggregate, in the order of their starts.
+type AggregateWindows struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Aggregate     string                 `protobuf:"bytes,1,opt,name=aggregate,proto3" json:"aggregate,omitempty"`
+	Windows       []*OpenWindow          `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AggregateWindows) Reset() {
+	*x = AggregateWindows{}
+	mi := &file_event_eventpb_state_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AggregateWindows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AggregateWindows) ProtoMessage() {}
+
+func (x *AggregateWindows) ProtoReflect() protoreflect.Message {
+	mi := &file_event_eventpb_state_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AggregateWindows.ProtoReflect.Descriptor instead.
+func (*AggregateWindows) Descriptor() ([]byte, []int) {
+	return file_event_eventpb_state_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AggregateWindows) GetAggregate() string {
+	if x != nil {
+		return x.Aggregate
+	}
+	return ""
+}
+
+func (x *AggregateWindows) GetWindows() []*OpenWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+// OpenWindow is an open window, or bounds that a session had.
+type OpenWindow struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	StartMs  int64                  `protobuf:"varint,1,opt,name=start_ms,json=startMs,proto3" json:"start_ms,omitempty"`
+	LengthMs int64                  `protobuf:"varint,2,opt,name=length_ms,json=lengthMs,proto3" json:"length_ms,omitempty"`
+	Count    int64                  `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// The count at the last early result with these bounds; 0: none.
+	Shown int64 `protobuf:"varint,4,opt,name=shown,proto3" json:"shown,omitempty"`
+	// Which measures any upload has told, a bit each.
+	Told       int64 `protobuf:"varint,5,opt,name=told,proto3" json:"told,omitempty"`
+	BytesIn    int64 `protobuf:"varint,6,opt,name=bytes_in,json=bytesIn,proto3" json:"bytes_in,omitempty"`
+	BytesOut   int64 `protobuf:"varint,7,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
+	Pixels     int64 `protobuf:"varint,8,opt,name=pixels,proto3" json:"pixels,omitempty"`
+	BytesInMin int64 `protobuf:"varint,9,opt,name=bytes_in_min,json=bytesInMin,proto3" json:"bytes_in_min,omitempty"`
+	BytesInMax int64 `protobuf:"varint,10,opt,name=bytes_in_max,json=bytesInMax,proto3" json:"bytes_in_max,omitempty"`
+	// The number of hashes and the hashes, big-endian; or 0xff and a HyperLogLog.
+	Uploaders []byte `protobuf:"bytes,11,opt,name=uploaders,proto3" json:"uploaders,omitempty"`
+	// A DDSketch in its own encoding, without its mapping.
+	LatencyMs []byte `protobuf:"bytes,12,opt,name=latency_ms,json=latencyMs,proto3" json:"latency_ms,omitempty"`
+	// Bounds of a session that were shown and are no more.
+	Stale         []*OpenWindow `protobuf:"bytes,13,rep,name=stale,proto3" json:"stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenWindow) Reset() {
+	*x = OpenWindow{}
+	mi := &file_event_eventpb_state_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenWindow) ProtoMessage() {}
+
+func (x *OpenWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_event_eventpb_state_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenWindow.ProtoReflect.Descriptor instead.
+func (*OpenWindow) Descriptor() ([]byte, []int) {
+	return file_event_eventpb_state_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *OpenWindow) GetStartMs() int64 {
+	if x != nil {
+		return x.StartMs
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetLengthMs() int64 {
+	if x != nil {
+		return x.LengthMs
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetShown() int64 {
+	if x != nil {
+		return x.Shown
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetTold() int64 {
+	if x != nil {
+		return x.Told
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetBytesIn() int64 {
+	if x != nil {
+		return x.BytesIn
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetBytesOut() int64 {
+	if x != nil {
+		return x.BytesOut
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetPixels() int64 {
+	if x != nil {
+		return x.Pixels
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetBytesInMin() int64 {
+	if x != nil {
+		return x.BytesInMin
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetBytesInMax() int64 {
+	if x != nil {
+		return x.BytesInMax
+	}
+	return 0
+}
+
+func (x *OpenWindow) GetUploaders() []byte {
+	if x != nil {
+		return x.Uploaders
+	}
+	return nil
+}
+
+func (x *OpenWindow) GetLatencyMs() []byte {
+	if x != nil {
+		return x.LatencyMs
+	}
+	return nil
+}
+
+func (x *OpenWindow) GetStale() []*OpenWindow {
+	if x != nil {
+		return x.Stale
+	}
+	return nil
+}
+
 var File_event_eventpb_state_proto protoreflect.FileDescriptor
 
 const file_event_eventpb_state_proto_rawDesc = "" +
@@ -220,7 +474,34 @@ const file_event_eventpb_state_proto_rawDesc = "" +
 	"\x05phash\x18\x04 \x01(\x06R\x05phash\x12\x1f\n" +
 	"\vkernel_path\x18\x05 \x01(\tR\n" +
 	"kernelPath\x122\n" +
-	"\x06origin\x18\x06 \x01(\v2\x1a.tintype.event.v1.PositionR\x06originB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
+	"\x06origin\x18\x06 \x01(\v2\x1a.tintype.event.v1.PositionR\x06origin\"q\n" +
+	"\vOpenWindows\x12\x1e\n" +
+	"\vshown_at_ms\x18\x01 \x01(\x03R\tshownAtMs\x12B\n" +
+	"\n" +
+	"aggregates\x18\x02 \x03(\v2\".tintype.event.v1.AggregateWindowsR\n" +
+	"aggregates\"h\n" +
+	"\x10AggregateWindows\x12\x1c\n" +
+	"\taggregate\x18\x01 \x01(\tR\taggregate\x126\n" +
+	"\awindows\x18\x02 \x03(\v2\x1c.tintype.event.v1.OpenWindowR\awindows\"\x89\x03\n" +
+	"\n" +
+	"OpenWindow\x12\x19\n" +
+	"\bstart_ms\x18\x01 \x01(\x03R\astartMs\x12\x1b\n" +
+	"\tlength_ms\x18\x02 \x01(\x03R\blengthMs\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05shown\x18\x04 \x01(\x03R\x05shown\x12\x12\n" +
+	"\x04told\x18\x05 \x01(\x03R\x04told\x12\x19\n" +
+	"\bbytes_in\x18\x06 \x01(\x03R\abytesIn\x12\x1b\n" +
+	"\tbytes_out\x18\a \x01(\x03R\bbytesOut\x12\x16\n" +
+	"\x06pixels\x18\b \x01(\x03R\x06pixels\x12 \n" +
+	"\fbytes_in_min\x18\t \x01(\x03R\n" +
+	"bytesInMin\x12 \n" +
+	"\fbytes_in_max\x18\n" +
+	" \x01(\x03R\n" +
+	"bytesInMax\x12\x1c\n" +
+	"\tuploaders\x18\v \x01(\fR\tuploaders\x12\x1d\n" +
+	"\n" +
+	"latency_ms\x18\f \x01(\fR\tlatencyMs\x122\n" +
+	"\x05stale\x18\r \x03(\v2\x1c.tintype.event.v1.OpenWindowR\x05staleB*Z(github.com/tintype/tintype/event/eventpbb\x06proto3"
 
 var (
 	file_event_eventpb_state_proto_rawDescOnce sync.Once
@@ -234,25 +515,31 @@ func file_event_eventpb_state_proto_rawDescGZIP() []byte {
 	return file_event_eventpb_state_proto_rawDescData
 }
 
-var file_event_eventpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_event_eventpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_event_eventpb_state_proto_goTypes = []any{
-	(*SeenUpload)(nil), // 0: tintype.event.v1.SeenUpload
-	(*Sightings)(nil),  // 1: tintype.event.v1.Sightings
-	(*Sighting)(nil),   // 2: tintype.event.v1.Sighting
-	nil,                // 3: tintype.event.v1.Sightings.BySpecEntry
-	(*Rendition)(nil),  // 4: tintype.event.v1.Rendition
-	(*Position)(nil),   // 5: tintype.event.v1.Position
+	(*SeenUpload)(nil),       // 0: tintype.event.v1.SeenUpload
+	(*Sightings)(nil),        // 1: tintype.event.v1.Sightings
+	(*Sighting)(nil),         // 2: tintype.event.v1.Sighting
+	(*OpenWindows)(nil),      // 3: tintype.event.v1.OpenWindows
+	(*AggregateWindows)(nil), // 4: tintype.event.v1.AggregateWindows
+	(*OpenWindow)(nil),       // 5: tintype.event.v1.OpenWindow
+	nil,                      // 6: tintype.event.v1.Sightings.BySpecEntry
+	(*Rendition)(nil),        // 7: tintype.event.v1.Rendition
+	(*Position)(nil),         // 8: tintype.event.v1.Position
 }
 var file_event_eventpb_state_proto_depIdxs = []int32{
-	3, // 0: tintype.event.v1.Sightings.by_spec:type_name -> tintype.event.v1.Sightings.BySpecEntry
-	4, // 1: tintype.event.v1.Sighting.renditions:type_name -> tintype.event.v1.Rendition
-	5, // 2: tintype.event.v1.Sighting.origin:type_name -> tintype.event.v1.Position
-	2, // 3: tintype.event.v1.Sightings.BySpecEntry.value:type_name -> tintype.event.v1.Sighting
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 0: tintype.event.v1.Sightings.by_spec:type_name -> tintype.event.v1.Sightings.BySpecEntry
+	7, // 1: tintype.event.v1.Sighting.renditions:type_name -> tintype.event.v1.Rendition
+	8, // 2: tintype.event.v1.Sighting.origin:type_name -> tintype.event.v1.Position
+	4, // 3: tintype.event.v1.OpenWindows.aggregates:type_name -> tintype.event.v1.AggregateWindows
+	5, // 4: tintype.event.v1.AggregateWindows.windows:type_name -> tintype.event.v1.OpenWindow
+	5, // 5: tintype.event.v1.OpenWindow.stale:type_name -> tintype.event.v1.OpenWindow
+	2, // 6: tintype.event.v1.Sightings.BySpecEntry.value:type_name -> tintype.event.v1.Sighting
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_event_eventpb_state_proto_init() }
@@ -268,7 +555,7 @@ func file_event_eventpb_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_event_eventpb_state_proto_rawDesc), len(file_event_eventpb_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

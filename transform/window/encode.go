@@ -6,8 +6,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A Key is written as Protobuf message OpenWindows of state.proto, by hand: it is
-// read and written with every event.
+// A Key is written as the Protobuf message OpenWindows of event/eventpb/state.proto, by
+// hand: it is read and written with every event.
 const (
 	fieldShownAt = 1
 	fieldGroup   = 2

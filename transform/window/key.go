@@ -65,7 +65,7 @@ type stale struct {
 }
 
 // dirty reports whether there is something to show.
-func (o *open) dirty() bool { return o.shown != o.Count || len(o.stale) > 0 }
+func (o *open) dirty() bool { return o.shown != o.Count } // With stale bounds, nothing was shown of the new ones.
 
 // group is the open windows of one aggregate, in the order of their starts.
 type group struct {
@@ -82,6 +82,13 @@ type Key struct {
 	// undeclared counts windows that were read and whose aggregate is not declared any
 	// more: they are not written back.
 	undeclared int
+	placed     placed
+}
+
+// placed is where a [Partition] has put a key, as far as this copy of it knows.
+type placed struct {
+	known, closing, showing bool
+	closeAt                 int64
 }
 
 // group finds the windows of an aggregate, or makes room for them, in the order of the
@@ -168,7 +175,7 @@ func (g *group) addToSession(e *Event, w int64, limit int) []Late {
 			return []Late{{a, own, CauseOverflow}}
 		}
 		g.windows = slices.Insert(g.windows, first, &open{Bounds: own})
-	} else if last-first > 1 || !within(e.TimeMS, g.windows[first].Bounds) {
+	} else if !within(e.TimeMS, g.windows[first].Bounds) {
 		merged := mergeSessions(g.windows[first:last], e.TimeMS)
 		g.windows = slices.Replace(g.windows, first, last, merged)
 	}

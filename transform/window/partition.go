@@ -27,6 +27,9 @@ type PartitionConfig struct {
 	WatermarkMS int64
 	// CadenceMS is the least time between two early results of a key.
 	CadenceMS int64
+	// SlackMS is how long over the cadence a key that has changed is not woken for it: an
+	// event of its own, if one comes, shows the key at no cost.
+	SlackMS int64
 	// Limit is how many open windows of an aggregate a key may have.
 	Limit int
 }
@@ -47,15 +50,26 @@ func (p *Partition) Recover(key string, k *Key) {
 	p.showing.Commit()
 }
 
-// place puts a key where its next close and early result are due.
+// place puts a key where its next close and early result are due. What the key itself
+// knows of that spares asking the indexes with every event.
 func (p *Partition) place(key string, k *Key) {
-	if at, ok := k.Deadline(); ok {
-		p.closing.Set(key, at)
+	now := placed{known: true, showing: k.Dirty()}
+	now.closeAt, now.closing = k.Deadline()
+	was := k.placed
+	if was.known && was.closing && now.closing {
+		now.closeAt = min(now.closeAt, was.closeAt) // As the index holds it.
+	}
+	k.placed = now
+	if was == now {
+		return
+	}
+	if now.closing {
+		p.closing.Set(key, now.closeAt)
 	} else {
 		p.closing.Remove(key)
 	}
-	if k.Dirty() {
-		p.showing.Set(key, k.ShownAtMS+p.config.CadenceMS)
+	if now.showing {
+		p.showing.Set(key, k.ShownAtMS+p.config.CadenceMS+p.config.SlackMS)
 	} else {
 		p.showing.Remove(key)
 	}
@@ -81,20 +95,25 @@ func (p *Partition) Add(key string, k *Key, aggregates []*Aggregate, e *Event, n
 	for _, a := range aggregates {
 		late = append(late, k.Add(a, e, p.watermark, p.config.Limit)...)
 	}
-	if now-k.ShownAtMS >= p.config.CadenceMS && k.Dirty() {
-		results, k.ShownAtMS = k.Show(), now
-	}
+	results = p.show(k, now)
 	p.place(key, k)
 	return results, late
 }
 
-// Wake closes what is due of a key and shows the rest that has changed.
-func (p *Partition) Wake(key string, k *Key, now int64) []Result {
-	results := k.Close(p.watermark)
-	if k.Dirty() {
-		results, k.ShownAtMS = append(results, k.Show()...), now
+// show returns the early results of a key, if there are any and it is time for them.
+func (p *Partition) show(k *Key, now int64) []Result {
+	if now-k.ShownAtMS < p.config.CadenceMS || !k.Dirty() {
+		return nil
 	}
-	k.undeclared = 0
+	k.ShownAtMS = now
+	return k.Show()
+}
+
+// Wake closes what is due of a key and shows the rest that has changed, if a cadence has
+// passed since the last early results.
+func (p *Partition) Wake(key string, k *Key, now int64) []Result {
+	results := append(k.Close(p.watermark), p.show(k, now)...)
+	k.undeclared, k.placed = 0, placed{} // It was taken out to be woken.
 	p.place(key, k)
 	return results
 }

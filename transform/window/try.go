@@ -122,12 +122,9 @@ func (t *trial) due(key string, k *Key) {
 	delete(t.keys, key)
 }
 
-// collect keeps windows for the end.
+// collect keeps windows for the end. None was shown early, so that none is retracted.
 func (t *trial) collect(key string, results []Result) {
 	for _, r := range results {
-		if r.Retracted {
-			continue
-		}
 		t.result.Windows = append(t.result.Windows, TryWindow{
 			Kind: r.Aggregate.Kind, Key: key, StartMS: r.StartMS, EndMS: r.EndMS, Closed: r.Final,
 			Count: r.Totals.Count, Sum: r.Totals.BytesIn, Min: r.Totals.BytesInMin, Max: r.Totals.BytesInMax,
