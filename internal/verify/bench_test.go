@@ -49,6 +49,7 @@ func benchmarkUploads(b *testing.B, n int) {
 	for _, r := range list {
 		bed.derive(r)
 	}
+	cpu := bed.cpu()
 	for b.Loop() {
 		began := time.Now()
 		r, err := Run(b.Context(), bed.options)
@@ -64,6 +65,18 @@ func benchmarkUploads(b *testing.B, n int) {
 		}
 		b.Logf("%d uploads, %d closed windows, %d late, %d aggregates: %v", n, r.Closed(), late, len(r.Aggregates), time.Since(began))
 	}
+	b.ReportMetric((bed.cpu()-cpu).Seconds()/float64(b.N), "cpu-s/op")
+}
+
+// cpu is how long the server has computed, which other work on the machine does not
+// change much.
+func (b *bed) cpu() time.Duration {
+	b.t.Helper()
+	var us uint64
+	if err := b.options.ClickHouse.QueryRow(b.t.Context(), "SELECT sum(value) FROM system.events WHERE event IN ('UserTimeMicroseconds', 'SystemTimeMicroseconds')").Scan(&us); err != nil {
+		b.t.Fatal(err)
+	}
+	return time.Duration(us) * time.Microsecond
 }
 
 // derive writes the rows of an aggregate as verify expects them.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -51,9 +49,9 @@ func (l uploadsLog) same(o uploadsLog) bool { return l.id == o.id && maps.Equal(
 // scope is the condition that selects the rows of what extract had read, so that
 // what is loaded meanwhile is in no table's.
 func (l uploadsLog) scope() string {
-	parts := []string{fmt.Sprintf("src_topic_id != '%s'", l.id)}
-	for _, partition := range slices.Sorted(maps.Keys(l.read)) {
-		parts = append(parts, fmt.Sprintf("(src_partition = %d AND src_offset < %d)", partition, l.read[partition]))
+	read := make([]int64, len(l.read))
+	for partition, offset := range l.read {
+		read[partition] = offset
 	}
-	return "(" + strings.Join(parts, " OR ") + ")"
+	return fmt.Sprintf("(src_topic_id != '%s' OR src_offset < [%s][src_partition + 1])", l.id, list(read, integer))
 }
