@@ -24,6 +24,9 @@ const (
 	MaxUploadRecordBytes = 16 << 20
 	// MaxRecordBytes bounds every other record: photos travel as references.
 	MaxRecordBytes = 1 << 20
+	// MaxWindowBytes bounds a batch of what stage windows writes, its table included: a
+	// key's open windows are one record, and they wait while a source does.
+	MaxWindowBytes = 16 << 20
 	// MaxUploadIDBytes bounds an upload id.
 	MaxUploadIDBytes = 256
 )
@@ -80,7 +83,7 @@ func TopicsOf(deployment, uploads string) Topics {
 		},
 		DeadLetters: Topic{
 			Name: prefix + "dead-letters", Key: "upload id", EventTime: "Stamp.event_time_ms", Message: "DeadLetter",
-			Retention: 90 * day, MaxMessageBytes: MaxRecordBytes,
+			Retention: 90 * day, MaxMessageBytes: MaxWindowBytes,
 		},
 		Measures: Topic{
 			Name: prefix + "measures", Key: "dimension:value", EventTime: "Stamp.event_time_ms", Message: "Measure",
@@ -88,11 +91,11 @@ func TopicsOf(deployment, uploads string) Topics {
 		},
 		WindowResults: Topic{
 			Name: prefix + "windows.results", Key: "dimension:value", EventTime: "WindowResult.window_start_ms", Message: "WindowResult",
-			Retention: 30 * day, MaxMessageBytes: MaxRecordBytes,
+			Retention: 30 * day, MaxMessageBytes: MaxWindowBytes,
 		},
 		Late: Topic{
 			Name: prefix + "late", Key: "dimension:value", EventTime: "Stamp.event_time_ms", Message: "LateUpload",
-			Retention: 30 * day, MaxMessageBytes: MaxRecordBytes,
+			Retention: 30 * day, MaxMessageBytes: MaxWindowBytes,
 		},
 		Ticks: Topic{
 			Name: prefix + "ticks", Key: "of its partition", EventTime: "Stamp.event_time_ms", Message: "Ticked",

@@ -24,13 +24,19 @@ func (a *Adapter) hold(key string, headers goka.Headers) bool {
 	if a.cfg.Delivery == AtMostOnce {
 		return false
 	}
-	a.mu.Lock()
-	var st *store
-	if len(a.stores) > 0 {
-		st = a.stores[a.route([]byte(key), a.spread)]
-	}
-	a.mu.Unlock()
+	st := a.tableOf(key)
 	return st != nil && st.hold(key, headers)
+}
+
+// tableOf is the open partition of the group's table that a key belongs to; nil: it is
+// not held.
+func (a *Adapter) tableOf(key string) *store {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.stores) == 0 {
+		return nil
+	}
+	return a.stores[a.route([]byte(key), a.spread)]
 }
 
 func (s *store) hold(key string, headers goka.Headers) bool {

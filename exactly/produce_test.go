@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/lovoo/goka"
+	"github.com/lovoo/goka/codec"
 )
 
 // What a hook produces is committed with the records that it speaks for, behind them,
@@ -116,5 +119,54 @@ func TestEachKeyWalksOverWhatIsCommitted(t *testing.T) {
 	}
 	if err := cfg.Status.EachKey(0, first, func(string, []byte) bool { return true }); err == nil {
 		t.Error("a table that was closed was walked over")
+	}
+}
+
+// State that is kept in memory goes into the table once a transaction, under each
+// delivery; an abort leaves the table as it was.
+func TestSetValueWritesTheTable(t *testing.T) {
+	for _, delivery := range []Delivery{ExactlyOnce, AtLeastOnce, AtMostOnce} {
+		t.Run(string(delivery), func(t *testing.T) {
+			l := newLab(t)
+			const n = 300
+			var mu sync.Mutex
+			counts, aborts := map[string]int64{}, 0
+			graph := goka.DefineGroup(l.group,
+				goka.Input(goka.Stream(l.in), new(codec.String), func(ctx goka.Context, _ any) {
+					mu.Lock()
+					defer mu.Unlock()
+					if _, known := counts[ctx.Key()]; !known {
+						counts[ctx.Key()], _ = ctx.Value().(int64)
+					}
+					counts[ctx.Key()]++
+				}),
+				goka.Persist(new(codec.Int64)))
+			cfg := l.config("a", t.TempDir())
+			cfg.Delivery = delivery
+			cfg.Hooks.Assigned = func(context.Context, []Claim) error {
+				clear(counts) // The table knows.
+				return nil
+			}
+			cfg.Hooks.BeforeCommit = func(ctx context.Context) error {
+				for key, count := range counts {
+					if err := SetValue(ctx, key, strconv.AppendInt(nil, count, 10)); err != nil {
+						return err
+					}
+				}
+				if delivery == ExactlyOnce && aborts < 2 {
+					aborts++
+					return errors.New("not this one")
+				}
+				return nil
+			}
+			cfg.Status = new(Status)
+			l.running(cfg, graph)
+			l.send(numbered(n)...)
+			l.await(func() bool { return l.committedAll() && cfg.Status.Snapshot().InFlight == 0 })
+			l.table(n)
+		})
+	}
+	if err := SetValue(t.Context(), "k", nil); err == nil {
+		t.Error("a value was set outside of the hook")
 	}
 }

@@ -113,7 +113,9 @@ func (r *Runner) exactlyConfig(name event.Stage, s stage) exactly.Config {
 	if p, ok := s.(preparing); ok {
 		c.Prepare = p.prepare
 	}
-	if name == event.StageWindows { // A transaction of its own for every alarm and every wake would keep the broker busy.
+	if name == event.StageWindows {
+		c.MaxMessageBytes = event.MaxWindowBytes
+		// A transaction of its own for every alarm and every wake would keep the broker busy.
 		c.Linger = min(r.config.EarlyCadence/4, windowsLinger)
 		c.CommitInterval = max(c.CommitInterval, c.Linger)
 	}

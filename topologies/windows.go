@@ -35,11 +35,20 @@ type windowsStage struct {
 type windowsPartition struct {
 	mu sync.Mutex
 	*window.Partition
-	// cache holds keys as the open transaction has them, so that a key that is used
-	// often is neither read nor decoded each time. The table always has the same.
-	cache map[string]*window.Key
+	// cache holds keys as the open transaction has them; the table gets what was touched
+	// when the transaction ends. So a key that is used often is read and decoded once,
+	// and written once a transaction, however long its state.
+	cache   map[string]*cachedKey
+	touched []string
 	// alarmed is when an alarm was sent that has not come yet.
 	alarmed time.Time
+}
+
+// A cachedKey is a key of a partition, as the open transaction has it.
+type cachedKey struct {
+	*window.Key
+	// held says that the table has it, touched that the open transaction changed it.
+	held, touched bool
 }
 
 func newWindowsStage(base *stageBase) *windowsStage {
@@ -64,9 +73,15 @@ const watermarkField = "watermark_ms"
 
 func (s *windowsStage) hooks() exactly.Hooks {
 	hooks := s.baseHooks()
-	assigned, committed := hooks.Assigned, hooks.Committed
+	assigned, before, committed := hooks.Assigned, hooks.BeforeCommit, hooks.Committed
 	hooks.Assigned = func(ctx context.Context, claims []exactly.Claim) error {
 		return errors.Join(assigned(ctx, claims), s.assign(claims))
+	}
+	hooks.BeforeCommit = func(ctx context.Context) error {
+		if err := before(ctx); err != nil {
+			return err
+		}
+		return s.save(ctx)
 	}
 	hooks.Metadata = func(topic string, partition int32) string {
 		mark := s.marks.next(topic, partition)
@@ -109,6 +124,7 @@ func (s *windowsStage) assign(claims []exactly.Claim) error {
 			p.mu.Lock()
 			p.Rollback()
 			clear(p.cache)
+			p.touched = nil
 			p.alarmed = time.Time{}
 			p.mu.Unlock()
 		}
@@ -143,9 +159,10 @@ func (s *windowsStage) recover(c exactly.Claim) (*windowsPartition, error) {
 		watermark = window.Unknown
 	}
 	n := s.stageBase.partitions
-	p := &windowsPartition{cache: map[string]*window.Key{}, Partition: window.NewPartition(window.PartitionConfig{
+	p := &windowsPartition{cache: map[string]*cachedKey{}, Partition: window.NewPartition(window.PartitionConfig{
 		Sources: n, Feeders: append(tasksOf(event.StageExtract, n), tasksOf(event.StageTransform, n)...),
-		WatermarkMS: watermark, CadenceMS: s.EarlyCadence.Milliseconds(), SlackMS: s.EarlyCadence.Milliseconds() / 4, Limit: s.MaxOpenWindows,
+		WatermarkMS: watermark, CadenceMS: s.EarlyCadence.Milliseconds(), SlackMS: s.EarlyCadence.Milliseconds() / 4,
+		Limit: s.MaxOpenWindows, LimitBytes: maxKeyBytes,
 	})}
 	var broken error
 	err = s.status.EachKey(c.Partition, "", func(key string, value []byte) bool {
@@ -186,12 +203,11 @@ func (s *windowsStage) measure(ctx goka.Context, value any) {
 		return // Of a dimension that is not declared any more.
 	}
 	k := s.key(ctx, p)
-	results, late := p.Add(ctx.Key(), k, aggregates, &record.event, s.Now().UnixMilli())
+	results, late := p.Add(ctx.Key(), k.Key, aggregates, &record.event, s.Now().UnixMilli())
 	for _, l := range late {
 		s.late(ctx, s.measures.stamp(record), l)
 	}
 	s.emit(ctx, results)
-	s.save(ctx, p, k)
 }
 
 // looped wakes a key, or the whole partition.
@@ -210,8 +226,7 @@ func (s *windowsStage) looped(ctx goka.Context, value any) {
 		return
 	}
 	k := s.key(ctx, p)
-	s.emit(ctx, p.Wake(ctx.Key(), k, s.Now().UnixMilli()))
-	s.save(ctx, p, k)
+	s.emit(ctx, p.Wake(ctx.Key(), k.Key, s.Now().UnixMilli()))
 }
 
 // wakesPerRecord bounds how many keys one callback wakes, so that the flow goes on
@@ -226,17 +241,26 @@ func (s *windowsStage) wake(ctx goka.Context, p *windowsPartition) {
 	}
 }
 
+// maxKeyBytes is how long the state of a key may be when a window is opened: beyond, it
+// overflows. What is open may still grow, up to what a record of the table holds.
+const maxKeyBytes = event.MaxWindowBytes * 3 / 4
+
 // maxCachedKeys bounds the cache of a partition between transactions.
 const maxCachedKeys = 20_000
 
-// key is the state of the record's key.
-func (s *windowsStage) key(ctx goka.Context, p *windowsPartition) *window.Key {
-	if k := p.cache[ctx.Key()]; k != nil {
+// key is the state of the record's key, to be changed.
+func (s *windowsStage) key(ctx goka.Context, p *windowsPartition) *cachedKey {
+	k := p.cache[ctx.Key()]
+	if k != nil {
+		p.touch(ctx.Key(), k)
 		return k
 	}
+	k = &cachedKey{Key: new(window.Key)}
+	p.cache[ctx.Key()] = k
+	p.touch(ctx.Key(), k)
 	value := ctx.Value()
 	if value == nil {
-		return new(window.Key)
+		return k
 	}
 	state := value.(*decodedKey)
 	if state.err != nil {
@@ -245,20 +269,48 @@ func (s *windowsStage) key(ctx goka.Context, p *windowsPartition) *window.Key {
 	if undeclared := state.key.Undeclared(); undeclared > 0 { // They are not written back.
 		s.tally.undeclared(undeclared)
 	}
-	return state.key
+	k.Key, k.held = state.key, true
+	return k
 }
 
-// save writes the state of the record's key; a key without open windows has none.
-func (s *windowsStage) save(ctx goka.Context, p *windowsPartition, k *window.Key) {
-	if k.Len() > 0 {
-		p.cache[ctx.Key()] = k
-		ctx.SetValue(k)
-		return
+// save writes what the transaction has touched into the table; a key without open
+// windows is in neither.
+func (s *windowsStage) save(ctx context.Context) error {
+	for _, p := range s.held() {
+		p.mu.Lock()
+		err := p.save(ctx)
+		p.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
-	delete(p.cache, ctx.Key())
-	if ctx.Value() != nil {
-		ctx.Delete()
+	return nil
+}
+
+func (p *windowsPartition) touch(key string, k *cachedKey) {
+	if !k.touched {
+		k.touched, p.touched = true, append(p.touched, key)
 	}
+}
+
+func (p *windowsPartition) save(ctx context.Context) error {
+	for _, key := range p.touched {
+		k := p.cache[key]
+		k.touched = false
+		value := k.Encode()
+		if value == nil {
+			delete(p.cache, key)
+		}
+		if value == nil && !k.held {
+			continue
+		}
+		if err := exactly.SetValue(ctx, key, value); err != nil {
+			return err
+		}
+		k.held = true
+	}
+	p.touched = p.touched[:0]
+	return nil
 }
 
 // decodedKey is a value of the table; see [event.Decoded].

@@ -33,6 +33,7 @@ const (
 // Encode writes the key; nil where nothing is open.
 func (k *Key) Encode() []byte {
 	if k.Len() == 0 {
+		k.bytes = 0
 		return nil
 	}
 	b := make([]byte, 0, 64+48*k.Len())
@@ -50,6 +51,7 @@ func (k *Key) Encode() []byte {
 			return b
 		})
 	}
+	k.bytes = len(b)
 	return b
 }
 
@@ -110,7 +112,7 @@ func appendMessage(b []byte, field protowire.Number, f func([]byte) []byte) []by
 // DecodeKey reads what Encode wrote, with the aggregates of a set: windows of
 // others are counted and left out.
 func DecodeKey(data []byte, set *Set) (*Key, error) {
-	k := new(Key)
+	k := &Key{bytes: len(data)}
 	err := fields(data, func(field protowire.Number, n int64, body []byte) error {
 		switch field {
 		case fieldShownAt:

@@ -73,6 +73,9 @@ type group struct {
 	windows   []*open
 }
 
+// windowBytes is about how long a window is when it is opened, with all its measures.
+const windowBytes = 256
+
 // A Key holds the open windows of one key, of all aggregates of its dimension. The
 // zero Key has none. It is not safe for concurrent use.
 type Key struct {
@@ -83,6 +86,9 @@ type Key struct {
 	// more: they are not written back.
 	undeclared int
 	placed     placed
+	// bytes is about how long the key is when it is written: as it was last, and what was
+	// opened since.
+	bytes int
 }
 
 // placed is where a [Partition] has put a key, as far as this copy of it knows.
@@ -110,7 +116,7 @@ func (k *Key) group(a *Aggregate) *group {
 func (k *Key) Add(a *Aggregate, e *Event, w int64, limit int) []Late {
 	g := k.group(a)
 	if a.Kind == Session {
-		return g.addToSession(e, w, limit)
+		return k.addToSession(g, e, w, limit)
 	}
 	var (
 		late  []Late
@@ -128,6 +134,7 @@ func (k *Key) Add(a *Aggregate, e *Event, w int64, limit int) []Late {
 				continue
 			}
 			g.windows = slices.Insert(g.windows, i, &open{Bounds: b})
+			k.bytes += windowBytes
 		}
 		g.windows[i].add(&e.Value, a.Measures)
 	}
@@ -156,7 +163,7 @@ func (a *Aggregate) refuses(b Bounds, st, w int64) Cause {
 }
 
 // addToSession begins a session, or joins the ones that the event touches.
-func (g *group) addToSession(e *Event, w int64, limit int) []Late {
+func (k *Key) addToSession(g *group, e *Event, w int64, limit int) []Late {
 	a, own := g.aggregate, Bounds{e.TimeMS, e.TimeMS}
 	if cause := a.refuses(own, e.StreamTimeMS, w); cause != "" {
 		return []Late{{a, own, cause}}
@@ -175,6 +182,7 @@ func (g *group) addToSession(e *Event, w int64, limit int) []Late {
 			return []Late{{a, own, CauseOverflow}}
 		}
 		g.windows = slices.Insert(g.windows, first, &open{Bounds: own})
+		k.bytes += windowBytes
 	} else if !within(e.TimeMS, g.windows[first].Bounds) {
 		merged := mergeSessions(g.windows[first:last], e.TimeMS)
 		g.windows = slices.Replace(g.windows, first, last, merged)

@@ -32,6 +32,9 @@ type PartitionConfig struct {
 	SlackMS int64
 	// Limit is how many open windows of an aggregate a key may have.
 	Limit int
+	// LimitBytes is how long the state of a key may be for another window to open; 0: any
+	// length.
+	LimitBytes int
 }
 
 // NewPartition makes a partition without open windows.
@@ -93,7 +96,11 @@ func (p *Partition) Sources() (s Sources, ok bool) { return p.heard.Vector() }
 // cadence has passed since the last ones, and the windows that do not count it.
 func (p *Partition) Add(key string, k *Key, aggregates []*Aggregate, e *Event, now int64) (results []Result, late []Late) {
 	for _, a := range aggregates {
-		late = append(late, k.Add(a, e, p.watermark, p.config.Limit)...)
+		limit := p.config.Limit
+		if p.config.LimitBytes > 0 && k.bytes >= p.config.LimitBytes {
+			limit = 0
+		}
+		late = append(late, k.Add(a, e, p.watermark, limit)...)
 	}
 	results = p.show(k, now)
 	p.place(key, k)
