@@ -36,8 +36,6 @@ type session struct {
 	outstanding atomic.Int64
 	// marked holds a token when outstanding has reached 0.
 	marked chan struct{}
-	// done is the last record that was marked, of each partition.
-	done sync.Map
 
 	// troubled asks for a pause before the next session, progressed says that a
 	// transaction committed.
@@ -197,6 +195,7 @@ func (s *session) start() {
 	for topic, partitions := range s.as.claims {
 		for _, p := range partitions {
 			c := &claim{topic: topic, partition: p, messages: make(chan *sarama.ConsumerMessage, claimBuffer)}
+			c.done.Store(noOffset)
 			s.claims[topicPartition{topic, p}] = c
 			if s.preparation != nil {
 				c.queue = make(chan *kgo.Record, s.a.cfg.MaxPollRecords)
@@ -259,7 +258,7 @@ func (s *session) GenerationID() int32 {
 // MarkOffset settles one record; goka calls it once for each, in the order of
 // each partition, with the offset that follows it.
 func (s *session) MarkOffset(topic string, partition int32, offset int64, _ string) {
-	s.done.Store(topicPartition{topic, partition}, offset-1)
+	s.claims[topicPartition{topic, partition}].done.Store(offset - 1)
 	s.a.cfg.Status.inFlight.Add(-1)
 	if s.outstanding.Add(-1) == 0 {
 		select {
@@ -288,6 +287,8 @@ type claim struct {
 	topic     string
 	partition int32
 	messages  chan *sarama.ConsumerMessage
+	// done is the last record that was marked; -1: none was.
+	done atomic.Int64
 	// queue holds the records that are being prepared: all that are in hand fit.
 	queue chan *kgo.Record
 }

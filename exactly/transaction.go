@@ -265,10 +265,7 @@ func (t *turn) tooSlow() error {
 	s := t.s
 	suspects := map[topicPartition]int64{}
 	for tp, c := range t.next {
-		done := int64(noOffset)
-		if v, ok := s.done.Load(tp); ok {
-			done = v.(int64)
-		}
+		done := s.claims[tp].done.Load()
 		if done+1 < c.offset {
 			suspects[tp] = done
 		}
