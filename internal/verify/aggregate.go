@@ -29,6 +29,28 @@ type aggregate struct {
 	// excluded says that there are uploads that it does not count, though they are not
 	// late.
 	excluded bool
+	// rows is how many rows of windows it has, and part the condition of the keys that
+	// a statement takes, of all if empty.
+	rows uint64
+	part string
+}
+
+// partRows is how many rows of windows a statement compares at once, about. Tests
+// change it.
+var partRows = uint64(2_000_000)
+
+// parts are conditions on keys that divide an aggregate into parts that fit into
+// memory.
+func (a *aggregate) parts() []string {
+	n := a.rows/partRows + 1
+	if n == 1 {
+		return []string{""}
+	}
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = fmt.Sprintf(" AND cityHash64(key) %% %d = %d", n, i)
+	}
+	return parts
 }
 
 // dimensions are what uploads are grouped by, as SQL of a text that is empty where
@@ -109,14 +131,14 @@ func (v *verifier) readAggregates(ctx context.Context) ([]*aggregate, error) {
 		told = append(told, "if(count("+column+") > 0, '"+m.name+"', '')")
 	}
 	statement := fmt.Sprintf(`SELECT toString(aggregate) AS name, toString(kind), toInt64(size_ms), toInt64(advance_ms), toInt64(gap_ms), toInt64(grace_ms), toString(dimension),
-			arrayFilter(x -> x != '', [%s]), min(%s), maxIf(%s, final)
+			arrayFilter(x -> x != '', [%s]), min(%s), maxIf(%s, final), count()
 		FROM windows GROUP BY aggregate, kind, size_ms, advance_ms, gap_ms, grace_ms, dimension ORDER BY name`,
 		strings.Join(told, ", "), ms("window_start"), ms("window_end"))
 	var all []*aggregate
 	definitions := map[string]int{}
 	err := v.rows(ctx, "list aggregates", statement, func(rows driver.Rows) error {
 		a := &aggregate{Aggregate: &Aggregate{}}
-		err := rows.Scan(&a.Name, &a.Kind, &a.SizeMS, &a.AdvanceMS, &a.GapMS, &a.GraceMS, &a.Dimension, &a.Measures, &a.first, &a.last)
+		err := rows.Scan(&a.Name, &a.Kind, &a.SizeMS, &a.AdvanceMS, &a.GapMS, &a.GraceMS, &a.Dimension, &a.Measures, &a.first, &a.last, &a.rows)
 		a.value, a.last = dimensions[a.Dimension], a.last+a.closes()
 		definitions[a.Name]++
 		all = append(all, a)

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +142,23 @@ func TestSketches(t *testing.T) {
 	report := b.verify()
 	b.want(report, map[Kind]uint64{MeasureDiffers: 5})
 	b.wantText(report, "uploaders is 549, SQL says 500", "latency_ms_p50 is 101.2, SQL says 10 to 100", "latency_ms_p95 is 100, SQL says 1000 to 1000")
+}
+
+// Many windows are compared part by part, and nothing is missed or told twice.
+func TestParts(t *testing.T) {
+	whole := partRows
+	t.Cleanup(func() { partRows = whole })
+	b := newBed(t, 3)
+	wrong := allRules[5]
+	wrong.shiftGap, wrong.label = -1, "-apart"
+	b.play(11, 600, append([]rules{wrong}, allRules...)...)
+	want := b.verify()
+	partRows = 20
+	r := b.verify()
+	b.want(r, want.Differences)
+	if len(r.Differences) == 0 || told(r) != told(want) || !reflect.DeepEqual(r.Aggregates, want.Aggregates) {
+		t.Errorf("in parts:\n%s\nas a whole:\n%s", told(r), told(want))
+	}
 }
 
 // Only the first differences are named, and only the first ranges of uploads.

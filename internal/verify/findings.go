@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -36,6 +38,14 @@ type verdictOf struct {
 	// passed are those that end no later than the last final window.
 	passed uint64
 	first  []window
+}
+
+// plus adds up two parts.
+func (o verdictOf) plus(p verdictOf) verdictOf {
+	first := slices.SortedFunc(slices.Values(append(o.first, p.first...)), func(a, b window) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Stop, b.Stop), cmp.Compare(a.Key, b.Key))
+	})
+	return verdictOf{o.windows + p.windows, o.columns + p.columns, o.passed + p.passed, first[:min(len(first), maxExamples)]}
 }
 
 // settlePause is how long to wait for rows that may still come.
@@ -89,16 +99,7 @@ func (v *verifier) aggregate(ctx context.Context, a *aggregate) ([]finding, erro
 // read, so what lacks one is looked at again until the deadline.
 func (v *verifier) settled(ctx context.Context, a *aggregate) (map[verdict]verdictOf, error) {
 	for {
-		verdicts := map[verdict]verdictOf{}
-		err := v.rows(ctx, "compare the windows of "+a.Name, v.verdictsOf(a), func(rows driver.Rows) error {
-			var (
-				of    verdictOf
-				which string
-			)
-			err := rows.Scan(&which, &of.windows, &of.columns, &of.passed, &of.first)
-			verdicts[verdict(which)] = of
-			return err
-		})
+		verdicts, err := v.compare(ctx, a)
 		waits := verdicts[missing].windows+verdicts[stale].windows > 0
 		if err != nil || !waits || !v.report.Drained || time.Now().Add(settlePause).After(v.deadline) {
 			return verdicts, err
@@ -109,6 +110,28 @@ func (v *verifier) settled(ctx context.Context, a *aggregate) (map[verdict]verdi
 		case <-time.After(settlePause):
 		}
 	}
+}
+
+// compare compares windows, part by part.
+func (v *verifier) compare(ctx context.Context, a *aggregate) (map[verdict]verdictOf, error) {
+	verdicts := map[verdict]verdictOf{}
+	for _, keys := range a.parts() {
+		part := *a
+		part.part = keys
+		err := v.rows(ctx, "compare the windows of "+a.Name, v.verdictsOf(&part), func(rows driver.Rows) error {
+			var (
+				of    verdictOf
+				which string
+			)
+			err := rows.Scan(&which, &of.windows, &of.columns, &of.passed, &of.first)
+			verdicts[verdict(which)] = verdicts[verdict(which)].plus(of)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return verdicts, nil
 }
 
 // judge tells what is wrong from what cannot be told yet.
@@ -190,10 +213,10 @@ func (a *aggregate) difference(kind Kind, key string, start, stop int64) Differe
 // twice finds windows with more than one final row.
 func (v *verifier) twice(ctx context.Context, a *aggregate) ([]finding, error) {
 	f := finding{kind: WindowTwice}
-	finals := "FROM windows WHERE aggregate = " + quote(a.Name) + " AND final" + v.wantedKeys()
+	finals := "FROM windows WHERE aggregate = " + quote(a.Name) + " AND final" + v.wantedKeys(a)
 	statement := fmt.Sprintf(`SELECT toString(key), %s AS start, %s AS stop, count(), uniqExact((count, bytes_in, bytes_out, pixels, bytes_in_min, bytes_in_max, uploaders, latency_ms_p50, latency_ms_p95, latency_ms_p99)),
 			arrayStringConcat(arraySort(groupUniqArray(5)(revision)), ' and '), count() OVER ()
-		%s AND (key, window_start, window_end) IN (SELECT key, window_start, window_end %[3]s GROUP BY key, window_start, window_end HAVING count() > 1)
+		%s AND (key, window_start, window_end) IN (SELECT key, window_start, window_end %[3]s GROUP BY aggregate, window_start, key, window_end HAVING count() > 1)
 		GROUP BY key, window_start, window_end HAVING 1%s ORDER BY start, stop, key LIMIT %d`, ms("window_start"), ms("window_end"), finals, v.wantedStarts(a), maxExamples)
 	err := v.rows(ctx, "look for windows that are twice final", statement, func(rows driver.Rows) error {
 		var (

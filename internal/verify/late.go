@@ -12,7 +12,7 @@ import (
 
 // lateScope is the condition of the rows of an aggregate about uploads in scope.
 func (v *verifier) lateScope(a *aggregate) string {
-	return "aggregate = " + quote(a.Name) + " AND " + v.log.scope() + v.wantedKeys()
+	return "aggregate = " + quote(a.Name) + " AND " + v.log.scope() + v.wantedKeys(a)
 }
 
 // readExcluded counts the uploads that an aggregate does not count though they are

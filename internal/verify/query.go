@@ -8,11 +8,11 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
-// settings let what does not fit into memory go to disk, keep what is named of
-// differences from being made of windows that agree, and a server's own defaults from
-// changing what a statement means.
+// settings let what does not fit into memory go to disk, and use the order that there
+// is; they keep what is named of differences from being made of windows that agree, and
+// a server's own defaults from changing what a statement means.
 const settings = " SETTINGS max_bytes_before_external_group_by = 1000000000, max_bytes_before_external_sort = 1000000000, join_algorithm = 'full_sorting_merge', " +
-	"short_circuit_function_evaluation = 'force_enable', join_use_nulls = 0, final = 0"
+	"optimize_aggregation_in_order = 1, short_circuit_function_evaluation = 'force_enable', join_use_nulls = 0, final = 0"
 
 // rows calls f with each row of a statement.
 func (v *verifier) rows(ctx context.Context, what, statement string, f func(driver.Rows) error) (err error) {

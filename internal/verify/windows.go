@@ -23,15 +23,15 @@ func (v *verifier) keyed(a *aggregate, withMeasures bool) string {
 	if a.Dimension != "all" {
 		where = "key != ''"
 	}
-	return "SELECT * FROM (" + v.uploads(columns) + ") WHERE " + where + v.wantedKeys()
+	return "SELECT * FROM (" + v.uploads(columns) + ") WHERE " + where + v.wantedKeys(a)
 }
 
 // wantedKeys is the condition of the selected keys.
-func (v *verifier) wantedKeys() string {
+func (v *verifier) wantedKeys(a *aggregate) string {
 	if len(v.options.Keys) == 0 {
-		return ""
+		return a.part
 	}
-	return " AND key IN (" + list(v.options.Keys, quote) + ")"
+	return a.part + " AND key IN (" + list(v.options.Keys, quote) + ")"
 }
 
 // wantedStarts is the condition of the selected windows.
@@ -142,5 +142,5 @@ func (v *verifier) shown(a *aggregate) string {
 		names = append(names, q.name)
 	}
 	return `SELECT toString(key) AS key, ` + ms("window_start") + ` AS start, ` + ms("window_end") + ` AS stop, revision, final, count AS n, ` + strings.Join(names, ", ") + `
-		FROM windows_latest WHERE aggregate = ` + quote(a.Name) + v.wantedKeys()
+		FROM windows_latest WHERE aggregate = ` + quote(a.Name) + v.wantedKeys(a)
 }
