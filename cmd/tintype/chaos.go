@@ -34,7 +34,7 @@ type chaosCommand struct {
 func (chaosCommand) Help() string {
 	return "Examples:\n  tintype chaos --seed 7 --minutes 2\n  tintype chaos --seed 7 --compare\n\n" +
 		"Starts a real Kafka broker (it needs Java and Maven), ClickHouse and workers as processes of their own, kills, pauses and starves them by a plan, " +
-		"and then recounts in two ways: tintype audit, and a plain consumer with plain SQL. " +
+		"and then recounts in two ways: tintype audit and tintype verify, and a plain consumer with plain SQL and windows counted by hand. " +
 		"Exit code 1 when anything is missing or there twice, or when less than half of the kills hit an open transaction or an insert in flight."
 }
 
@@ -162,6 +162,13 @@ func (c *chaosCommand) print(w io.Writer, results []*chaos.Result) error {
 	line("rows without an upload", func(r *chaos.Result) any { return r.Recount.RowsInvented })
 	line("other differences", func(r *chaos.Result) any { return len(r.Recount.Others) })
 	line("audit", func(r *chaos.Result) any { return map[bool]string{true: "proved", false: "not proved"}[r.AuditOK] })
+	line("windows", func(r *chaos.Result) any { return r.Windows.Windows })
+	line("windows missing or wrong", func(r *chaos.Result) any {
+		return r.Windows.Missing + r.Windows.Wrong + r.Windows.Invented + r.Windows.Open + r.Windows.Twice
+	})
+	line("late uploads", func(r *chaos.Result) any { return r.Windows.Late })
+	line("late uploads missing or wrong", func(r *chaos.Result) any { return r.Windows.LateMissing + r.Windows.LateInvented + r.Windows.LeftOut })
+	line("verify", func(r *chaos.Result) any { return map[bool]string{true: "proved", false: "not proved"}[r.VerifyOK] })
 	line("kills", func(r *chaos.Result) any { return r.Hits.Kills })
 	line("  hit an open transaction", func(r *chaos.Result) any { return r.Hits.Open })
 	line("  hit an insert in flight", func(r *chaos.Result) any { return r.Hits.InFlight })

@@ -17,7 +17,7 @@ func TestChaosPrint(t *testing.T) {
 	for i, delivery := range []exactly.Delivery{exactly.AtMostOnce, exactly.AtLeastOnce, exactly.ExactlyOnce} {
 		results = append(results, &chaos.Result{
 			Delivery: delivery, AuditOK: true, Hits: chaos.Hits{Kills: 2, Open: 2, Either: 2},
-			Recount: &chaos.Recount{Uploads: 30_000, FatesMissing: 17 * (i % 2)},
+			Recount: &chaos.Recount{Uploads: 30_000, FatesMissing: 17 * (i % 2)}, Windows: &chaos.WindowsCount{Windows: 1}, VerifyOK: true,
 		})
 	}
 	c := &chaosCommand{Output: "text", Uploads: 20_000}

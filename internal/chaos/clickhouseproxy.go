@@ -92,7 +92,7 @@ func (p *clickHouseProxy) armLose(f func()) (disarm func() bool) {
 
 // insertInto finds inserts of data. What the loader notes of itself before, in
 // load_owners, is none.
-var insertInto = regexp.MustCompile(`INSERT INTO (?:\w+\.)?(uploads|renditions|dead_letters|ticks)\b`)
+var insertInto = regexp.MustCompile(`INSERT INTO (?:\w+\.)?(uploads|renditions|dead_letters|ticks|windows|late_uploads)\b`)
 
 // An insert's answer ends with the end of the stream, or is an exception.
 const (

@@ -93,7 +93,7 @@ func (l *lab) stream(ctx context.Context) (end func() error) {
 // victim names the worker of a fault that strikes one.
 func (l *lab) victim(f Fault) string {
 	switch f.Kind {
-	case KillWorker, KillBeforeCommit, PauseWorker, PauseBeforeCommit, PauseInsideInsert, LoseAnswer:
+	case KillWorker, KillBeforeCommit, PauseWorker, PauseBeforeCommit, PauseInsideInsert, LoseAnswer, StallTransform:
 		return ", " + l.workers[f.Worker].name
 	default:
 		return ""

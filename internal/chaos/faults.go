@@ -71,6 +71,8 @@ func (l *lab) strike(ctx context.Context, f Fault) error {
 		return l.strikeWorker(ctx, f, w)
 	case JoinLeave:
 		return l.joinAndLeave(ctx, f)
+	case StallTransform:
+		return l.stallTransform(ctx, f)
 	case KillBroker:
 		l.brokerBusy.Lock()
 		defer l.brokerBusy.Unlock()

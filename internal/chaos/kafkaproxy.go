@@ -115,13 +115,15 @@ func instanceOf(transactionalID string) string {
 // kafkaProxy stands before the broker, and is its advertised address.
 type kafkaProxy struct {
 	proxy
-	txns *transactions
+	txns   *transactions
+	stalls *stalls
 }
 
 // serve passes a connection's requests and responses, frame by frame.
 func (p *kafkaProxy) serve(ctx context.Context, client, server net.Conn) {
 	var mu sync.Mutex
 	ends := map[int32]string{}
+	named := map[[16]byte]bool{}
 	both(client, server, func() {
 		for {
 			frame, err := readFrame(client)
@@ -131,6 +133,12 @@ func (p *kafkaProxy) serve(ctx context.Context, client, server net.Conn) {
 			r := parseRequest(frame)
 			if !p.txns.passes(r) {
 				return
+			}
+			if r.key == fetchKey {
+				for _, topic := range fetched(frame) {
+					named[topic] = true
+				}
+				p.stalls.pass(ctx, strings.TrimPrefix(r.clientID, clientPrefix), named)
 			}
 			if r.key == endTxnKey || r.key == initProducerIDKey { // Each ends what was open.
 				mu.Lock()

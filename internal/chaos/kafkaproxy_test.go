@@ -17,12 +17,13 @@ type wired struct {
 	t              *testing.T
 	client, server net.Conn
 	txns           *transactions
+	stalls         *stalls
 }
 
 func wire(t *testing.T) wired {
 	client, clientSide := net.Pipe()
 	serverSide, server := net.Pipe()
-	p := &kafkaProxy{txns: newTransactions()}
+	p := &kafkaProxy{txns: newTransactions(), stalls: newStalls()}
 	ended := make(chan struct{})
 	go func() { p.serve(t.Context(), clientSide, serverSide); close(ended) }()
 	for _, c := range []net.Conn{client, server} {
@@ -34,7 +35,7 @@ func wire(t *testing.T) wired {
 		_, _ = client.Close(), server.Close()
 		<-ended
 	})
-	return wired{t, client, server, p.txns}
+	return wired{t, client, server, p.txns, p.stalls}
 }
 
 // passes sends a request and expects it at the other end.

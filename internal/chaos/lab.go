@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/exactly"
+	"github.com/tintype/tintype/internal/chaos/windowcount"
 	"github.com/tintype/tintype/internal/devstack"
 	"github.com/tintype/tintype/internal/kafkatest"
 )
@@ -42,6 +44,10 @@ type lab struct {
 	ledger  *ledger
 	uploads *uploads
 
+	// windowLog is the log of uploads as far as it was read, the topics that are gone
+	// first.
+	windowLog []windowcount.Record
+
 	mu       sync.Mutex
 	gone     origins // of topics that were created anew
 	merged   merged
@@ -61,7 +67,7 @@ func openLab(ctx context.Context, o Options) (l *lab, err error) {
 	if l.ledger, err = openLedger(filepath.Join(l.dir, "ledger.jsonl")); err != nil {
 		return l, err
 	}
-	l.kafka = &kafkaProxy{txns: newTransactions()}
+	l.kafka = &kafkaProxy{txns: newTransactions(), stalls: newStalls()}
 	l.kafka.txns.none = o.Delivery != exactly.ExactlyOnce
 	if err := l.kafka.listen(ctx, ""); err != nil {
 		return l, fmt.Errorf("chaos: listen for Kafka: %w", err)
@@ -83,8 +89,12 @@ func openLab(ctx context.Context, o Options) (l *lab, err error) {
 	if err := l.startClickHouse(ctx); err != nil {
 		return l, err
 	}
+	aggregates, err := l.writeAggregates()
+	if err != nil {
+		return l, err
+	}
 	for i := range o.Workers + 1 {
-		w, err := l.newWorker(ctx, i+1)
+		w, err := l.newWorker(ctx, i+1, aggregates)
 		if err != nil {
 			return l, err
 		}
@@ -170,7 +180,7 @@ func (l *lab) awaitReady(ctx context.Context) error {
 		return fmt.Errorf("chaos: connect to ClickHouse: %w", err)
 	}
 	err = l.poll(ctx, time.Minute, "the tables", func(ctx context.Context, _ *kgo.Client) (bool, error) {
-		return conn.Exec(ctx, "SELECT * FROM dead_letters LIMIT 0") == nil, nil
+		return conn.Exec(ctx, "SELECT * FROM late_uploads LIMIT 0") == nil, nil
 	})
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return err
@@ -181,7 +191,11 @@ func (l *lab) awaitReady(ctx context.Context) error {
 			names = append(names, t.Name)
 		}
 		details, err := kadm.NewClient(client).ListTopics(ctx, names...)
-		return err == nil && details.Error() == nil, nil
+		if err != nil || details.Error() != nil {
+			return false, nil //nolint:nilerr // Asked again.
+		}
+		l.kafka.stalls.of(details[l.topics.Photos.Name].ID)
+		return true, nil
 	})
 }
 
@@ -212,25 +226,68 @@ func (l *lab) poll(ctx context.Context, patience time.Duration, what string, ok 
 // awaitDrained waits until the stages have read all that there is. A stage that
 // does not come to its end within the patience is a trouble of its own.
 func (l *lab) awaitDrained(ctx context.Context, patience time.Duration) error {
-	steady := 0
-	return l.poll(ctx, patience, "the stages to read all", func(ctx context.Context, client *kgo.Client) (bool, error) {
+	steady, behind := 0, "nobody was asked"
+	err := l.poll(ctx, patience, "the stages to read all", func(ctx context.Context, client *kgo.Client) (bool, error) {
 		for _, w := range l.workers[:l.options.Workers] {
 			if err := w.revive(); err != nil {
 				return false, err
 			}
 		}
-		for _, group := range []string{l.groups.extract, l.groups.transform, l.groups.load} {
+		for _, group := range []string{l.groups.extract, l.groups.transform, windowsGroup, l.groups.load} {
 			asking, cancel := context.WithTimeout(ctx, 5*time.Second)
 			lag, err := exactly.Behind(asking, client, group)
 			cancel()
+			delete(lag.Lag, group+"-table") // It is written, not read.
 			if err != nil || lag.Lag.Total() != 0 || lag.Lag == nil {
 				steady = 0
-				return false, nil //nolint:nilerr // Asked again.
+				if ctx.Err() == nil {
+					behind = behindText(group, lag.Lag, err)
+				}
+				return false, nil
 			}
 		}
 		steady++ // A record may be between two stages while both are asked.
 		return steady == 3, nil
 	})
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, behind)
+	}
+	return nil
+}
+
+// behindText says where a group is behind.
+func behindText(group string, lag kadm.GroupLag, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	text := new(strings.Builder)
+	text.WriteString(group + " is behind")
+	for topic, partitions := range lag {
+		for partition, p := range partitions {
+			if p.Lag > 0 {
+				fmt.Fprintf(text, " %s/%d: %d of %d", topic, partition, p.Lag, p.End.Offset)
+			}
+		}
+	}
+	return text.String()
+}
+
+// windowsGroup is the consumer group of the stage windows.
+const windowsGroup = "tintype-windows"
+
+// quieten starts the workers again without ticks, so that the log stays as it is, and
+// waits until they have read all of it.
+func (l *lab) quieten(ctx context.Context) error {
+	for _, w := range l.workers[:l.options.Workers] {
+		if err := w.stop(ctx, time.Minute); err != nil {
+			return err
+		}
+		w.args = append(w.args, "--no-ticks")
+		if err := w.start(); err != nil {
+			return err
+		}
+	}
+	return l.awaitDrained(ctx, drainPatience)
 }
 
 // compare compares the log of this round with what was acked.
@@ -253,6 +310,9 @@ func (l *lab) recreate(ctx context.Context) error {
 	}
 	l.compare(log)
 	maps.Copy(l.gone, log)
+	if err := errors.Join(l.keepWindowLog(ctx), l.awaitRead(ctx, log)); err != nil {
+		return err
+	}
 	deleted := false
 	err = l.poll(ctx, time.Minute, "the topic to be created anew", func(ctx context.Context, client *kgo.Client) (bool, error) {
 		admin := kadm.NewClient(client)
@@ -277,6 +337,26 @@ func (l *lab) recreate(ctx context.Context) error {
 		return err
 	}
 	return l.uploads.again(l.kafka.addr())
+}
+
+// awaitRead waits until extract has read a log, ticks and all.
+func (l *lab) awaitRead(ctx context.Context, log origins) error {
+	ends := map[int32]int64{}
+	for at := range log {
+		ends[at.Partition] = max(ends[at.Partition], at.Offset+1)
+	}
+	return l.poll(ctx, time.Minute, "extract to read the last ticks", func(ctx context.Context, client *kgo.Client) (bool, error) {
+		committed, err := kadm.NewClient(client).FetchOffsets(ctx, l.groups.extract)
+		if err != nil {
+			return false, nil //nolint:nilerr // Asked again.
+		}
+		for partition, end := range ends {
+			if at, there := committed.Lookup(l.topics.Uploads.Name, partition); !there || at.At < end {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
 }
 
 // partitionCount is that of the deployment.

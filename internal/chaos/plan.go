@@ -51,13 +51,16 @@ const (
 	Slow Kind = "slow records"
 	// Recreate deletes the topic uploads, once all is done, and creates it anew.
 	Recreate Kind = "recreate topic"
+	// StallTransform keeps from a worker's transform what it reads, and no heartbeat: its
+	// partitions stand still and stay where they are.
+	StallTransform Kind = "stall transform"
 )
 
-// Kinds lists all faults.
+// Kinds lists all faults. A new one goes to the end, or the seeds of old have other plans.
 func Kinds() []Kind {
 	return []Kind{
 		KillWorker, KillBeforeCommit, PauseWorker, PauseBeforeCommit, PauseInsideInsert, JoinLeave, KillBroker, KillClickHouse, KillBetweenTables,
-		ClickHouseDown, LoseAnswer, SlowNetwork, Poison, Null, Oversize, Slow, Recreate,
+		ClickHouseDown, LoseAnswer, SlowNetwork, Poison, Null, Oversize, Slow, Recreate, StallTransform,
 	}
 }
 
@@ -75,9 +78,14 @@ type Fault struct {
 // hour, and once at least.
 func PerKind(length time.Duration) int { return max(1, int(length/(3*time.Minute))) }
 
-// lasting is how long a fault lasts.
-func lasting(kind Kind, r *rand.Rand) time.Duration {
+// lasting is how long a fault lasts in a phase of some length.
+func lasting(kind Kind, phase time.Duration, r *rand.Rand) time.Duration {
 	switch kind {
+	case StallTransform: // In a short run, still longer than a session and a window.
+		if phase < longPhase {
+			return 15 * time.Second
+		}
+		return time.Minute
 	case PauseWorker, PauseBeforeCommit, PauseInsideInsert, ClickHouseDown:
 		return 30 * time.Second
 	case JoinLeave:
@@ -96,6 +104,9 @@ func lasting(kind Kind, r *rand.Rand) time.Duration {
 	}
 }
 
+// longPhase has room for a minute.
+const longPhase = 80 * time.Second
+
 // calm is kept before the topic is created anew, so that no fault is under way
 // then, and at the begin and the end of a plan.
 const calm = 2 * time.Second
@@ -113,7 +124,7 @@ func Plan(seed uint64, length time.Duration, workers int) []Fault {
 	var plan []Fault
 	for _, kind := range Kinds() {
 		for i := range n {
-			f := Fault{Kind: kind, Worker: r.IntN(workers), For: lasting(kind, r)}
+			f := Fault{Kind: kind, Worker: r.IntN(workers), For: lasting(kind, phase, r)}
 			if kind == Recreate {
 				f.At = phase * time.Duration(i+1)
 			} else {

@@ -63,7 +63,20 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 		}
 		l.trouble(err.Error())
 	}
+	o.Say("windows: waiting until all are closed")
+	if r.Windows, err = l.countWindows(ctx); err != nil {
+		return nil, err
+	}
 	o.Say("recount")
+	if err := l.quieten(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		l.trouble(err.Error())
+	}
+	if err := l.addLastTicks(ctx); err != nil {
+		return nil, err
+	}
 	log, err := logOf(ctx, l.kafka.addr(), l.topics.Uploads.Name)
 	if err != nil {
 		return nil, err
@@ -74,7 +87,10 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 		return nil, err
 	}
 	r.Recount.add(l.merged)
-	if err := l.audit(ctx, r); err != nil {
+	if r.Audit, r.AuditOK, err = l.prove(ctx, "audit", "--strict"); err != nil {
+		return nil, err
+	}
+	if r.Verify, r.VerifyOK, err = l.prove(ctx, "verify"); err != nil {
 		return nil, err
 	}
 	for _, w := range l.workers {
@@ -85,24 +101,23 @@ func Run(ctx context.Context, o Options) (r *Result, err error) {
 	return r, nil
 }
 
-// audit runs tintype audit, as a user does.
-func (l *lab) audit(ctx context.Context, r *Result) error {
+// prove runs a command that proves something, as a user does.
+func (l *lab) prove(ctx context.Context, name string, flags ...string) (said json.RawMessage, ok bool, err error) {
 	var out, message bytes.Buffer
-	command := exec.CommandContext(ctx, l.options.Binary, "audit", "--strict", "-o", "json", "--kafka", l.kafka.addr(), "--clickhouse", l.clickHouse.Native())
+	command := exec.CommandContext(ctx, l.options.Binary, append([]string{name, "-o", "json", "--kafka", l.kafka.addr(), "--clickhouse", l.clickHouse.Native()}, flags...)...)
 	command.Stdout, command.Stderr = &out, &message
-	err := command.Run()
+	err = command.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
-		return fmt.Errorf("chaos: run the audit: %w", err)
+		return nil, false, fmt.Errorf("chaos: run tintype %s: %w", name, err)
 	}
-	r.AuditOK = err == nil
+	ok = err == nil
 	if json.Valid(out.Bytes()) {
-		r.Audit = json.RawMessage(out.Bytes())
+		said = json.RawMessage(out.Bytes())
 	} else {
-		l.trouble("tintype audit: " + message.String())
+		l.trouble("tintype " + name + ": " + message.String())
 	}
-	file := filepath.Join(l.dir, "audit.json")
-	if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("chaos: keep the audit: %w", err)
+	if err := os.WriteFile(filepath.Join(l.dir, name+".json"), out.Bytes(), 0o644); err != nil {
+		return nil, false, fmt.Errorf("chaos: keep what tintype %s said: %w", name, err)
 	}
-	return nil
+	return said, ok, nil
 }

@@ -88,13 +88,16 @@ func (u *uploads) next() (*kgo.Record, error) {
 
 func (u *uploads) record(id, name string, data []byte) (*kgo.Record, error) {
 	value, err := u.codec.Encode(&eventpb.Upload{
-		UploadId: id, Uploader: "chaos", Filename: name, UploadedAtMs: new(time.Now().UnixMilli()), Body: &eventpb.Upload_Inline{Inline: data},
+		UploadId: id, Uploader: uploaderOf(id), Filename: name, UploadedAtMs: new(time.Now().UnixMilli()), Body: &eventpb.Upload_Inline{Inline: data},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("chaos: encode an upload: %w", err)
 	}
 	return &kgo.Record{Topic: u.topic, Key: []byte(id), Value: value}, nil
 }
+
+// uploaderOf is one of a few, the same for one upload id.
+func uploaderOf(id string) string { return "chaos-" + id[len(id)-1:] }
 
 // send produces a record; its answer goes into the ledger when it comes.
 func (u *uploads) send(ctx context.Context, r *kgo.Record) {

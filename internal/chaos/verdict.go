@@ -22,6 +22,11 @@ type Result struct {
 	// Audit is what tintype audit said, AuditOK its exit code.
 	Audit   json.RawMessage `json:"audit,omitempty"`
 	AuditOK bool            `json:"audit_ok"`
+	// Windows is how the windows compare with a count by hand; Verify is what tintype
+	// verify said of them, VerifyOK its exit code.
+	Windows  *WindowsCount   `json:"windows"`
+	Verify   json.RawMessage `json:"verify,omitempty"`
+	VerifyOK bool            `json:"verify_ok"`
 	// Troubles are what should not have happened: processes that ended by
 	// themselves, acked uploads that the log does not have, stages that did not
 	// come to their end.
@@ -53,6 +58,10 @@ func (r *Result) Failures() []string {
 		if !r.AuditOK {
 			fail("tintype audit proves nothing")
 		}
+		if !r.VerifyOK {
+			fail("tintype verify proves nothing")
+		}
+		failures = append(failures, r.Windows.failures()...)
 	}
 	// Without transactions there is less to hit, and the promise shows what was.
 	if r.Delivery == exactly.ExactlyOnce && 2*r.Hits.Either < r.Hits.Kills {

@@ -12,7 +12,7 @@ import (
 func good(delivery exactly.Delivery) *Result {
 	r := &Result{
 		Delivery: delivery, Planned: map[Kind]int{}, Faults: map[Kind]int{}, Hits: Hits{Kills: 4, Open: 1, InFlight: 2, Either: 2},
-		Recount: &Recount{Uploads: 100}, AuditOK: true,
+		Recount: &Recount{Uploads: 100}, AuditOK: true, Windows: &WindowsCount{Windows: 9, Late: 3}, VerifyOK: true,
 	}
 	for _, kind := range Kinds() {
 		r.Planned[kind], r.Faults[kind] = 1, 1
@@ -42,6 +42,10 @@ func TestFailures(t *testing.T) {
 		"row invented":  {func(r *Result) { r.Recount.RowsInvented = 1 }, all, "rows without an upload: 1"},
 		"table differs": {func(r *Result) { r.Recount.Others = []string{"a table differs"} }, exact, "a table differs"},
 		"audit":         {func(r *Result) { r.AuditOK = false }, exact, "audit"},
+		"verify":        {func(r *Result) { r.VerifyOK = false }, exact, "verify"},
+		"windows":       {func(r *Result) { r.Windows.Wrong = 2 }, exact, "windows that count something else: 2"},
+		"no windows":    {func(r *Result) { r.Windows.Windows = 0 }, exact, "no window"},
+		"left out":      {func(r *Result) { r.Windows.LeftOut = 1 }, exact, "left out that are not late: 1"},
 		"trouble":       {func(r *Result) { r.Troubles = []string{"worker 1 ended by itself"} }, all, "worker 1 ended"},
 		"few hits":      {func(r *Result) { r.Hits.Kills = 5 }, exact, "of 5 kills only 2"},
 		"no strike":     {func(r *Result) { r.Faults[Slow] = 0 }, all, "slow records: struck 0 times of 1"},

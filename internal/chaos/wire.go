@@ -6,10 +6,11 @@ import (
 	"io"
 )
 
-// The requests of Kafka's protocol that open and end transactions, or commit
-// offsets without one.
+// The requests of Kafka's protocol that open and end transactions, commit offsets
+// without one, or read.
 const (
 	produceKey         = 0
+	fetchKey           = 1
 	offsetCommitKey    = 8
 	initProducerIDKey  = 22
 	endTxnKey          = 26

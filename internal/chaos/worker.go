@@ -191,7 +191,7 @@ func (w *worker) surprise(text string) {
 }
 
 // newWorker makes a worker's folder and its proxy to ClickHouse.
-func (l *lab) newWorker(ctx context.Context, i int) (*worker, error) {
+func (l *lab) newWorker(ctx context.Context, i int, aggregates string) (*worker, error) {
 	w := &worker{name: "worker " + strconv.Itoa(i), dir: filepath.Join(l.dir, "worker-"+strconv.Itoa(i)), binary: l.options.Binary, excused: l.outages.lately}
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("chaos: make the folder of %s: %w", w.name, err)
@@ -204,6 +204,7 @@ func (l *lab) newWorker(ctx context.Context, i int) (*worker, error) {
 	w.args = []string{
 		"run", "--kafka", l.kafka.addr(), "--clickhouse", w.clickHouse.addr(), "--blobs", "file://" + filepath.ToSlash(filepath.Join(l.dir, "blobs")),
 		"--state-dir", filepath.Join(w.dir, "state"), "--http-listen", "127.0.0.1:0", "--sizes", sizes, "--delivery", string(l.options.Delivery), "--log-level", "info",
+		"--aggregates", aggregates, "--early-cadence", "500ms", "--tick-after", "2s", "--tick-allowance", "1s",
 	}
 	return w, nil
 }
