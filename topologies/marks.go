@@ -1,6 +1,7 @@
 package topologies
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 
@@ -38,9 +39,7 @@ func (m *marks) next(topic string, partition int32) string {
 
 // commit says that what next told of is committed.
 func (m *marks) commit() {
-	for id, mark := range m.pending {
-		m.committed[id] = mark
-	}
+	maps.Copy(m.committed, m.pending)
 	m.pending = nil
 	m.count++
 }

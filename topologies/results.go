@@ -47,8 +47,11 @@ func measured(m *eventpb.WindowResult, t *window.Totals) {
 		to      **int64
 		value   int64
 	}{
-		{window.BytesIn, &m.BytesIn, t.BytesIn}, {window.BytesOut, &m.BytesOut, t.BytesOut}, {window.Pixels, &m.Pixels, t.Pixels},
-		{window.BytesInMin, &m.BytesInMin, t.BytesInMin}, {window.BytesInMax, &m.BytesInMax, t.BytesInMax},
+		{window.BytesIn, &m.BytesIn, t.BytesIn},
+		{window.BytesOut, &m.BytesOut, t.BytesOut},
+		{window.Pixels, &m.Pixels, t.Pixels},
+		{window.BytesInMin, &m.BytesInMin, t.BytesInMin},
+		{window.BytesInMax, &m.BytesInMax, t.BytesInMax},
 	} {
 		if t.Told&f.measure != 0 {
 			*f.to = new(f.value)

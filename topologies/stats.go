@@ -3,7 +3,6 @@ package topologies
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/exactly"
 )
 
@@ -76,6 +75,3 @@ func (r *Runner) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 }
-
-// Stats are the figures of one stage's group member.
-func (r *Runner) Stats(stage event.Stage) exactly.Stats { return r.status[stage].Snapshot() }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/tintype/tintype/blob"
 	"github.com/tintype/tintype/event"
-	"github.com/tintype/tintype/exactly"
 	"github.com/tintype/tintype/topologies"
 	"github.com/tintype/tintype/transform/window"
 )
@@ -205,9 +204,6 @@ func (b *bench) start(ctx context.Context, p *place, deployment, stateDir string
 	return s, nil
 }
 
-// records is how many input records the stage has committed, its loop's included.
-func (s *stage) stats() exactly.Stats { return s.runner.Stats(event.StageWindows) }
-
 // stop drains the stage.
 func (s *stage) stop() error {
 	s.cancel()
@@ -216,16 +212,16 @@ func (s *stage) stop() error {
 
 // settled is how many records of the topic measures a deployment's group has
 // committed; a topic without gaps has as many as its end.
-func (b *bench) settled(ctx context.Context, p *place, deployment string) (int64, error) {
+func (b *bench) settled(ctx context.Context, p *place, deployment string) int64 {
 	offsets, err := b.admin.FetchOffsets(ctx, topologies.Group(deployment, event.StageWindows))
 	if err != nil {
-		return 0, nil //nolint:nilerr // The group is only just coming to be.
+		return 0 // The group is only just coming to be.
 	}
 	sum := int64(0)
 	for _, o := range offsets.Offsets()[p.topics.Measures.Name] {
 		sum += max(o.At, 0)
 	}
-	return sum, nil
+	return sum
 }
 
 // clean deletes what the run made.

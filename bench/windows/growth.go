@@ -26,7 +26,7 @@ type Growth struct {
 const growthRecords = 300_000
 
 func (b *bench) growth(ctx context.Context) error {
-	for _, n := range b.Options.Growth {
+	for _, n := range b.Growth {
 		g, err := b.growTo(ctx, n)
 		if err != nil {
 			return err
@@ -86,8 +86,7 @@ func (b *bench) growTo(ctx context.Context, n int) (g Growth, err error) {
 // awaitSettled waits until the group has committed all that was fed.
 func (b *bench) awaitSettled(ctx context.Context, p *place, deployment string) error {
 	return until(ctx, "the last record", func() (bool, error) {
-		n, err := b.settled(ctx, p, deployment)
-		return n >= p.feeder.sent, err
+		return b.settled(ctx, p, deployment) >= p.feeder.sent, nil
 	})
 }
 

@@ -42,7 +42,7 @@ func (b *bench) million(ctx context.Context) error {
 		return err
 	}
 	defer p.feeder.client.Close()
-	m := &Million{OpenWindows: b.Options.Million, Closed: b.Options.Million / 100}
+	m := &Million{OpenWindows: b.Million, Closed: b.Million / 100}
 	b.Progress(fmt.Sprintf("opening %d windows", m.OpenWindows))
 	err = p.feeder.send(ctx, m.OpenWindows, func(i int) ([]*kgo.Record, error) {
 		at := began // The first 1 % are in a window of their own, which will close.

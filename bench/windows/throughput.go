@@ -98,7 +98,6 @@ func (b *bench) count(ctx context.Context, p *place, deployment string) (rate fl
 	if err != nil {
 		return 0, err
 	}
-	began := time.Time{}
 	s, err := b.start(ctx, p, deployment, filepath.Join(b.Dir, deployment), set, b.Cadence)
 	if err != nil {
 		return 0, err
@@ -111,12 +110,11 @@ func (b *bench) count(ctx context.Context, p *place, deployment string) (rate fl
 	if err := s.runner.AwaitReady(ctx); err != nil {
 		return 0, err
 	}
-	began = time.Now()
+	started := time.Now()
 	if err := until(ctx, "the last record", func() (bool, error) {
-		n, err := b.settled(ctx, p, deployment)
-		return n >= p.feeder.sent, err
+		return b.settled(ctx, p, deployment) >= p.feeder.sent, nil
 	}); err != nil {
 		return 0, err
 	}
-	return float64(p.feeder.sent) / time.Since(began).Seconds(), nil
+	return float64(p.feeder.sent) / time.Since(started).Seconds(), nil
 }

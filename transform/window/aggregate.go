@@ -54,7 +54,7 @@ type Aggregate struct {
 }
 
 // Name names kind, sizes and dimension, such as tumbling-10s-uploader.
-func (a *Aggregate) Name() string { return a.Spec.String() + "-" + a.Dimension }
+func (a *Aggregate) Name() string { return a.String() + "-" + a.Dimension }
 
 // A Set is the aggregates of a deployment.
 type Set struct {

@@ -119,6 +119,7 @@ func DecodeKey(data []byte, set *Set) (*Key, error) {
 			k.ShownAtMS = n
 		case fieldGroup:
 			return k.readGroup(body, set)
+		default: // Of a later version.
 		}
 		return nil
 	})
@@ -142,6 +143,7 @@ func (k *Key) readGroup(data []byte, set *Set) error {
 			o := new(open)
 			g.windows = append(g.windows, o)
 			return o.read(body)
+		default: // Of a later version.
 		}
 		return nil
 	})
@@ -188,12 +190,14 @@ func (o *open) read(data []byte) error {
 					s.EndMS = n
 				case fieldShown:
 					s.shown = n
+				default: // Of a later version.
 				}
 				return nil
 			})
 			s.EndMS += s.StartMS
 			o.stale = append(o.stale, s)
 			return err
+		default: // Of a later version.
 		}
 		return nil
 	})
