@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tintype/tintype/event"
+	"github.com/tintype/tintype/internal/chaos/windowcount"
 	"github.com/tintype/tintype/internal/deployment"
 )
 
@@ -83,8 +85,10 @@ func prove(t *testing.T, a addresses, command string, flags ...string) {
 }
 
 // Kills of two processes that share the work, while uploads come in order: nothing
-// is late, and the windows are those of a run that nothing disturbs.
+// is late. Then more of them while uploads come out of order. The windows are those of
+// a run that nothing disturbs, and so are the late uploads.
 func TestKillsChangeNoWindow(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("TINTYPE_TEST_KAFKA") != "" {
 		t.Skip("the stack of tintype dev has its own Kafka; make chaos kills on the real broker")
 	}
@@ -94,17 +98,24 @@ func TestKillsChangeNoWindow(t *testing.T) {
 	w := newWorkers(t, a)
 	running := []*exec.Cmd{w.start("0"), w.start("1")}
 	f := newFeed(t, d, 4)
-	f.stream(2*time.Second, 20*time.Millisecond, inOrder)
-	for i := range kills {
-		// Each time somewhere else in a transaction.
-		f.stream(800*time.Millisecond+time.Duration(f.random.IntN(500))*time.Millisecond, 20*time.Millisecond, inOrder)
-		kill(t, running[i%2])
-		running[i%2] = w.start(fmt.Sprint(i % 2))
+	streamWithKills := func(kills int, eventTime func(int64) int64) *windowcount.Count {
+		t.Helper()
+		f.stream(2*time.Second, 20*time.Millisecond, eventTime)
+		for i := range kills {
+			// Each time somewhere else in a transaction.
+			f.stream(600*time.Millisecond+time.Duration(f.random.IntN(500))*time.Millisecond, 20*time.Millisecond, eventTime)
+			kill(t, running[i%2])
+			running[i%2] = w.start(fmt.Sprint(i % 2))
+		}
+		f.stream(time.Second, 20*time.Millisecond, eventTime)
+		return checkWindows(t, d)
 	}
-	f.stream(time.Second, 20*time.Millisecond, inOrder)
-	c := checkWindows(t, d)
-	if len(c.Late) > 0 {
+	if c := streamWithKills(kills, inOrder); len(c.Late) > 0 {
 		t.Errorf("%d uploads are late, which came in order", len(c.Late))
+	}
+	c := streamWithKills((kills+3)/4, f.outOfOrder)
+	if len(c.Late) == 0 {
+		t.Error("nothing is late, which came out of order")
 	}
 	prove(t, a, "audit", "--strict")
 	prove(t, a, "verify")
@@ -116,15 +127,16 @@ func TestKillsChangeNoWindow(t *testing.T) {
 	run(t, undisturbed, quick(t))
 	awaitClosed(t, undisturbed, c)
 	compare(t, "the windows of a run with kills", finals(t, d), finals(t, undisturbed))
-	if n := count(t, undisturbed, "SELECT count() FROM late_uploads"); n > 0 {
-		t.Errorf("%d uploads are late in a run without kills", n)
+	if late := lateRows(t, undisturbed, "late"); !maps.Equal(late, lateRows(t, d, "late")) {
+		t.Errorf("%d uploads are late in a run without kills", len(late))
 	}
-	t.Logf("%d kills, %d uploads, %d windows", kills, c.Uploads, len(c.Windows))
+	t.Logf("%d kills, %d uploads, %d windows, %d late", kills+(kills+3)/4, c.Uploads, len(c.Windows), len(c.Late))
 }
 
 // A file of aggregates that cannot be used is told with what is wrong and where, before
 // anything is started.
 func TestAggregatesThatCannotBe(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		text string
 		says []string

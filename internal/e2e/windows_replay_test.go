@@ -29,6 +29,7 @@ func (f *feed) outOfOrder(now int64) int64 {
 // The same log in another deployment, and the same measures in a group of windows
 // that begins anew, come to the same final results and the same late uploads.
 func TestReplaysComeToTheSameWindows(t *testing.T) {
+	t.Parallel()
 	first := openOn(t, kafka(t), "", 0)
 	w := quick(t)
 	w.StateDir = t.TempDir()
@@ -167,6 +168,7 @@ func awaitGone(ctx context.Context, t *testing.T, admin *kadm.Client, topic stri
 // sources, whose uploads are in windows of their own time. What would be in a window
 // that is closed since long is told as such.
 func TestWindowsOfATopicMadeAnew(t *testing.T) {
+	t.Parallel()
 	d := openOn(t, kafka(t), "", 0)
 	run(t, d, quick(t))
 	f := newFeed(t, d, 8)

@@ -66,6 +66,7 @@ func lagging(t *testing.T, d *deployment.Deployment, group, topic string) map[in
 // One partition of transform stands still, since the blob store does not answer its
 // instance, while the others go on: closing waits for it, and drops nothing.
 func TestAStalledPartitionDelaysClosing(t *testing.T) {
+	t.Parallel()
 	stall := time.Duration(fromEnv(t, "TINTYPE_TEST_STALL_SECONDS", 8)) * time.Second
 	d := openOn(t, kafka(t), "", 2)
 	address, gate := stallable(t, strings.TrimPrefix(d.Addresses.Blobs, "file://"))
@@ -128,6 +129,7 @@ func TestAStalledPartitionDelaysClosing(t *testing.T) {
 // A process that runs transform is stopped for longer than its session: another one
 // takes over, and when it goes on it has nothing to say any more.
 func TestAStoppedProcessDelaysClosing(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("TINTYPE_TEST_KAFKA") != "" {
 		t.Skip("the stack of tintype dev has its own Kafka; make chaos stops processes on the real broker")
 	}

@@ -329,6 +329,7 @@ func results(t *testing.T, d *deployment.Deployment) map[windowcount.Window][]*e
 // Uploads that come in order: nothing is late, early results come before the final
 // one, ticks close the last windows, and nothing is left open.
 func TestWindowsOfUploadsInOrder(t *testing.T) {
+	t.Parallel()
 	d := openOn(t, kafka(t), "", 0)
 	drain := run(t, d, quick(t))
 	f := newFeed(t, d, 1)
@@ -396,6 +397,7 @@ func delays(t *testing.T, d *deployment.Deployment) {
 // Uploads that come out of order, some of them too late, some without a time, some
 // from the future, some no uploads at all.
 func TestWindowsOfUploadsOutOfOrder(t *testing.T) {
+	t.Parallel()
 	d := openOn(t, kafka(t), "", 0)
 	run(t, d, quick(t))
 	f := newFeed(t, d, 2)
