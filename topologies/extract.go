@@ -118,7 +118,6 @@ func (s *extractStage) upload(ctx goka.Context, value any) {
 		return
 	}
 	record := value.(*event.Decoded[*eventpb.Upload])
-	s.ticks.read(ctx.Partition())
 	s.flow.sourced.Store(true)
 	if controlOf(ctx.Headers()) == event.ControlTick {
 		s.tick(ctx, record.Raw)
@@ -135,6 +134,7 @@ func (s *extractStage) upload(ctx goka.Context, value any) {
 		}
 	}
 	eventTime, streamTime := s.times.advance(ctx.Partition(), claimed, appended)
+	s.ticks.read(ctx.Partition(), appended, streamTime)
 	stamp := &eventpb.Stamp{Origin: origin.Proto(), EventTimeMs: eventTime, AppendTimeMs: appended, StreamTimeMs: streamTime}
 
 	upload, err := admit(record, origin)
@@ -164,6 +164,7 @@ func (s *extractStage) tick(ctx goka.Context, value []byte) {
 	appended := ctx.Timestamp().UnixMilli()
 	at := s.times.clamp(appended-max(tick.AllowanceMs, 0), appended)
 	eventTime, streamTime := s.times.advance(ctx.Partition(), &at, appended)
+	s.ticks.read(ctx.Partition(), appended, streamTime)
 	s.tally.tick()
 	ctx.Emit(goka.Stream(s.Topics.Ticks.Name), ctx.Key(), &eventpb.Ticked{Stamp: &eventpb.Stamp{
 		Origin: s.ids.position(ctx).Proto(), EventTimeMs: eventTime, AppendTimeMs: appended, StreamTimeMs: streamTime,

@@ -19,35 +19,59 @@ type ticker struct {
 	stage *extractStage
 
 	mu sync.Mutex
-	// busy is when each partition that is held was last read, or sent a tick to.
-	busy map[int32]time.Time
+	// last is what each partition that is held did last.
+	last map[int32]activity
 }
 
-func newTicker(s *extractStage) *ticker { return &ticker{stage: s, busy: map[int32]time.Time{}} }
+// activity is when a partition was last read, or sent a tick to, and whether its uploads
+// are of the past: then a tick, which brings it to the present, would make all that
+// follow late.
+type activity struct {
+	at   time.Time
+	past bool
+}
+
+const (
+	// pastAfter is how far a stream time is behind the append time where uploads are of
+	// the past.
+	pastAfter = time.Minute
+	// pastPatience is how many times as long such a partition may be idle.
+	pastPatience = 3
+)
+
+func newTicker(s *extractStage) *ticker { return &ticker{stage: s, last: map[int32]activity{}} }
 
 // assign takes over the partitions that are held.
 func (t *ticker) assign(claims []exactly.Claim) {
 	now := t.stage.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	held := map[int32]time.Time{}
+	held := map[int32]activity{}
 	for _, c := range claims {
 		if c.Topic != t.stage.Topics.Uploads.Name {
 			continue
 		}
-		held[c.Partition] = now
-		if at, ok := t.busy[c.Partition]; ok { // An abort is no sign of life.
-			held[c.Partition] = at
+		held[c.Partition] = activity{at: now}
+		if last, ok := t.last[c.Partition]; ok { // An abort is no sign of life.
+			held[c.Partition] = last
 		}
 	}
-	t.busy = held
+	t.last = held
 }
 
-// read says that a record of a partition was read.
-func (t *ticker) read(partition int32) {
+// read says that a record of a partition was read, that was appended at a time and left
+// the partition at a stream time.
+func (t *ticker) read(partition int32, appended, streamTime int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.busy[partition] = t.stage.Now()
+	t.last[partition] = activity{at: t.stage.Now(), past: appended-streamTime > pastAfter.Milliseconds()}
+}
+
+// ticked says that a tick was sent to a partition.
+func (t *ticker) ticked(partition int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last[partition] = activity{at: t.stage.Now()}
 }
 
 // idle are the partitions of which nothing was read for a while.
@@ -56,8 +80,12 @@ func (t *ticker) idle() []int32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var list []int32
-	for partition, at := range t.busy {
-		if now.Sub(at) >= t.stage.TickAfter {
+	for partition, last := range t.last {
+		patience := t.stage.TickAfter
+		if last.past {
+			patience *= pastPatience
+		}
+		if now.Sub(last.at) >= patience {
 			list = append(list, partition)
 		}
 	}
@@ -124,7 +152,7 @@ func (t *ticker) send(ctx context.Context, to *sender, idle []int32) error {
 		if err := to.send(ctx, record, partition); err != nil {
 			return err
 		}
-		t.read(partition)
+		t.ticked(partition)
 	}
 	return nil
 }
