@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -333,6 +334,9 @@ func TestWindowsOfUploadsInOrder(t *testing.T) {
 	d := openOn(t, kafka(t), "", 0)
 	drain := run(t, d, quick(t))
 	f := newFeed(t, d, 1)
+	f.send(f.at(time.Now().UnixMilli()))
+	eventually(t, d, 1, "SELECT count() FROM uploads") // All stages have begun, so that delays are their own.
+	began := time.Now()
 	f.stream(3*time.Second, 10*time.Millisecond, inOrder)
 	eventually(t, d, 1, "SELECT least(count(), 1) FROM windows WHERE NOT final")
 	closed := count(t, d, "SELECT toUInt64(max(toUnixTimestamp64Milli(window_end))) FROM windows WHERE final AND aggregate IN "+names())
@@ -372,22 +376,24 @@ func TestWindowsOfUploadsInOrder(t *testing.T) {
 			t.Errorf("%s is no window, and its last result of %d is retracted: %v, final: %v", w, len(all), last.Retracted, last.Final)
 		}
 	}
-	delays(t, d)
+	delays(t, d, began)
 }
 
-// delays shows how long results took.
-func delays(t *testing.T, d *deployment.Deployment) {
+// delays shows how long results took, since a time.
+func delays(t *testing.T, d *deployment.Deployment, since time.Time) {
 	t.Helper()
 	var rows, early, final []float64
 	for query, to := range map[string]*[]float64{
-		"SELECT quantiles(0.5, 0.95, 1)(toFloat64(dateDiff('ms', append_time, loaded_at))) FROM uploads": &rows,
+		"SELECT quantiles(0.5, 0.95, 1)(toFloat64(dateDiff('ms', append_time, loaded_at))) FROM uploads WHERE append_time >= fromUnixTimestamp64Milli({since:Int64})": &rows,
 		// The first results of windows, from their first upload on.
 		`SELECT quantiles(0.5, 0.95, 1)(toFloat64(dateDiff('ms', uploaded, shown))) FROM (SELECT window_start, min(loaded_at) AS shown FROM windows WHERE aggregate = 'tumbling-1s-all' GROUP BY window_start) AS results
-			INNER JOIN (SELECT toStartOfInterval(event_time, INTERVAL 1 SECOND) AS window_start, min(append_time) AS uploaded FROM uploads GROUP BY window_start) AS sent USING (window_start)`: &early,
+			INNER JOIN (SELECT toStartOfInterval(event_time, INTERVAL 1 SECOND) AS window_start, min(append_time) AS uploaded FROM uploads
+			WHERE append_time >= fromUnixTimestamp64Milli({since:Int64}) GROUP BY window_start) AS sent USING (window_start)`: &early,
 		// The final results, from when the clock passed the end of grace.
-		`SELECT quantiles(0.5, 0.95, 1)(toFloat64(dateDiff('ms', window_end, loaded_at) - grace_ms)) FROM windows WHERE aggregate = 'tumbling-1s-all' AND final`: &final,
+		`SELECT quantiles(0.5, 0.95, 1)(toFloat64(dateDiff('ms', window_end, loaded_at) - grace_ms)) FROM windows
+			WHERE aggregate = 'tumbling-1s-all' AND final AND window_start >= fromUnixTimestamp64Milli({since:Int64})`: &final,
 	} {
-		if err := d.ClickHouse.QueryRow(t.Context(), query).Scan(to); err != nil {
+		if err := d.ClickHouse.QueryRow(t.Context(), query, clickhouse.Named("since", since.UnixMilli())).Scan(to); err != nil {
 			t.Errorf("%s: %v", query, err)
 		}
 	}
