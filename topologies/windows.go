@@ -231,7 +231,7 @@ func (s *windowsStage) looped(ctx goka.Context, value any) {
 
 // wakesPerRecord bounds how many keys one callback wakes, so that the flow goes on
 // while many windows close; an alarm comes for the rest.
-const wakesPerRecord = 500
+const wakesPerRecord = 250
 
 // wake loops a record back to each key that is due.
 func (s *windowsStage) wake(ctx goka.Context, p *windowsPartition) {
