@@ -40,6 +40,8 @@ type windowsPartition struct {
 	// and written once a transaction, however long its state.
 	cache   map[string]*cachedKey
 	touched []string
+	// cached is the number of windows in the cache, as of the last commit.
+	cached int
 	// alarmed is when an alarm was sent that has not come yet.
 	alarmed time.Time
 }
@@ -49,6 +51,8 @@ type cachedKey struct {
 	*window.Key
 	// held says that the table has it, touched that the open transaction changed it.
 	held, touched bool
+	// windows is how many it counts for in the cache.
+	windows int
 }
 
 func newWindowsStage(base *stageBase) *windowsStage {
@@ -96,8 +100,8 @@ func (s *windowsStage) hooks() exactly.Hooks {
 		for partition, p := range s.held() {
 			p.mu.Lock()
 			p.Commit()
-			if len(p.cache) > maxCachedKeys {
-				clear(p.cache)
+			if p.cached > maxCachedWindows {
+				p.forget()
 			}
 			s.Metrics.windowsPartition(partition, p.Watermark(), p.Len())
 			p.mu.Unlock()
@@ -123,8 +127,7 @@ func (s *windowsStage) assign(claims []exactly.Claim) error {
 		for _, p := range s.held() {
 			p.mu.Lock()
 			p.Rollback()
-			clear(p.cache)
-			p.touched = nil
+			p.forget()
 			p.alarmed = time.Time{}
 			p.mu.Unlock()
 		}
@@ -245,8 +248,15 @@ func (s *windowsStage) wake(ctx goka.Context, p *windowsPartition) {
 // overflows. What is open may still grow, up to what a record of the table holds.
 const maxKeyBytes = event.MaxWindowBytes * 3 / 4
 
-// maxCachedKeys bounds the cache of a partition between transactions.
-const maxCachedKeys = 20_000
+// maxCachedWindows bounds the cache of a partition between transactions: a window whose
+// sketches are open takes about a kilobyte of memory.
+const maxCachedWindows = 20_000
+
+// forget empties the cache.
+func (p *windowsPartition) forget() {
+	clear(p.cache)
+	p.touched, p.cached = nil, 0
+}
 
 // key is the state of the record's key, to be changed.
 func (s *windowsStage) key(ctx goka.Context, p *windowsPartition) *cachedKey {
@@ -298,6 +308,8 @@ func (p *windowsPartition) save(ctx context.Context) error {
 		k := p.cache[key]
 		k.touched = false
 		value := k.Encode()
+		p.cached += k.Len() - k.windows
+		k.windows = k.Len()
 		if value == nil {
 			delete(p.cache, key)
 		}
