@@ -31,10 +31,13 @@ func (s *stalls) of(topic [16]byte) {
 }
 
 // begin holds back an instance until end is called, which returns how many requests
-// were held.
+// were held; nil where the instance is held back already.
 func (s *stalls) begin(instance string) (end func() int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.shut[instance] != nil {
+		return nil
+	}
 	open := make(chan struct{})
 	s.shut[instance], s.held[instance] = open, 0
 	return func() int {
@@ -111,6 +114,9 @@ func (l *lab) stallTransform(ctx context.Context, f Fault) error {
 			continue // It has never run.
 		}
 		end := l.kafka.stalls.begin(instance)
+		if end == nil {
+			continue // Another stall is under way.
+		}
 		wait(ctx, aim)
 		if l.kafka.stalls.some(instance) {
 			wait(ctx, f.For-aim)

@@ -70,6 +70,9 @@ func TestAStallHoldsFetches(t *testing.T) {
 			}
 			<-pass(request(fetch(c.topic), 1))
 			end := w.stalls.begin("me")
+			if w.stalls.begin("me") != nil {
+				t.Error("an instance is held back twice")
+			}
 			frame := request(fetch(), 2)
 			got := pass(frame)
 			if c.held {
