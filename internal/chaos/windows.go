@@ -132,7 +132,7 @@ func (l *lab) countWindows(ctx context.Context) (*WindowsCount, error) {
 	byHand := windowcount.Of(l.windowLog, aggregates, partitionCount, maxAhead.Milliseconds())
 	c := &WindowsCount{Windows: len(byHand.Windows), Late: len(byHand.Late), LateBySender: l.lateBySender(), Examples: []string{}}
 	err := onClickHouse(l.clickHouse.Native(), func(conn driver.Conn) error {
-		if err := l.awaitClosed(ctx, conn, len(byHand.Windows)); err != nil {
+		if err := awaitClosed(ctx, conn, len(byHand.Windows), len(byHand.Late)); err != nil {
 			return err
 		}
 		return errors.Join(c.compareFinals(ctx, conn, byHand), c.compareLate(ctx, conn, byHand), c.compareRest(ctx, conn))
@@ -166,17 +166,17 @@ func names() string {
 	return "(" + strings.Join(list, ", ") + ")"
 }
 
-// awaitClosed waits, for a while, until there are so many final results and nothing is
-// open; what then is missing, the comparison tells.
-func (l *lab) awaitClosed(ctx context.Context, conn driver.Conn, windows int) error {
+// awaitClosed waits, for a while, until there are so many final results and late
+// uploads, and nothing is open; what then is missing, the comparison tells.
+func awaitClosed(ctx context.Context, conn driver.Conn, windows, lates int) error {
 	deadline := time.Now().Add(closingPatience)
 	for {
-		var final, open uint64
-		query := "SELECT countIf(final AND aggregate IN " + names() + "), countIf(NOT final) FROM windows_latest"
-		if err := conn.QueryRow(ctx, query).Scan(&final, &open); err != nil {
+		var final, open, late uint64
+		query := "SELECT countIf(final AND aggregate IN " + names() + "), countIf(NOT final), (SELECT count() FROM late_uploads WHERE cause = 'late' AND aggregate IN " + names() + ") FROM windows_latest"
+		if err := conn.QueryRow(ctx, query).Scan(&final, &open, &late); err != nil {
 			return fmt.Errorf("chaos: %s: %w", query, err)
 		}
-		if final >= uint64(windows) && open == 0 || time.Now().After(deadline) {
+		if final >= uint64(windows) && late >= uint64(lates) && open == 0 || time.Now().After(deadline) {
 			return nil
 		}
 		wait(ctx, 500*time.Millisecond)

@@ -224,11 +224,13 @@ func lateRows(t *testing.T, d *deployment.Deployment, cause string) map[windowco
 	return all
 }
 
-// awaitClosed waits until all windows of the log are final, and nothing is open.
+// awaitClosed waits until all windows of the log are final, nothing is open, and the
+// late uploads have their rows, which may come after.
 func awaitClosed(t *testing.T, d *deployment.Deployment, c *windowcount.Count) {
 	t.Helper()
 	eventually(t, d, uint64(len(c.Windows)), "SELECT count() FROM windows_latest WHERE final AND aggregate IN "+names())
 	eventually(t, d, 1, "SELECT toUInt64(count() = 0) FROM windows_latest WHERE NOT final")
+	eventually(t, d, uint64(len(c.Late)), "SELECT count() FROM late_uploads WHERE cause = 'late' AND aggregate IN "+names())
 }
 
 // checkWindows waits until all windows of the log are final, and compares them and
