@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -272,11 +273,15 @@ func (m *member) outcome(ctx context.Context, h hanging) (commit bool, err error
 }
 
 // javaPartition is where Kafka keeps what belongs to a group or a transactional
-// id: by Java's hash of the string.
+// id: by Java's hash of the string, without its sign (Utils.abs; the hash of keys has
+// its sign bit masked instead).
 func javaPartition(s string, n int) int32 {
 	hash := int32(0)
 	for _, c := range []byte(s) { // ASCII, as groups and instances here are.
 		hash = 31*hash + int32(c)
 	}
-	return (hash & 0x7fffffff) % int32(max(n, 1))
+	if hash == math.MinInt32 {
+		return 0
+	}
+	return max(hash, -hash) % int32(max(n, 1))
 }

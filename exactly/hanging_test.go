@@ -13,24 +13,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// Where a broker of five partitions has put them.
 func TestJavaPartition(t *testing.T) {
-	for text, want := range map[string]int32{"": 0, "a": 97 % 50, "tintype-load": javaHash("tintype-load") % 50, "polygenelubricants": 0} {
-		if got := javaPartition(text, 50); got != want {
+	for text, want := range map[string]int32{
+		"": 0, "a": 97 % 5, "polygenelubricants": 0, // Whose hash is the least integer.
+		"tintype-extract": 3, "tintype-transform": 1, "tintype-windows": 0, "tintype-load": 4,
+		"tintype-extract/571588ae": 0, "tintype-extract/78b1c362": 1, "tintype-windows/571588ae": 3, "tintype-transform/e31d342e": 2,
+	} {
+		if got := javaPartition(text, 5); got != want {
 			t.Errorf("%q is in partition %d, want %d", text, got, want)
 		}
 	}
-}
-
-// javaHash is Java's String.hashCode, without its sign, by the sum that its
-// documentation gives. That of "polygenelubricants" is the least integer.
-func javaHash(s string) int32 {
-	var sum, power int64 = 0, 1
-	for i := len(s) - 1; i >= 0; i-- {
-		sum += int64(s[i]) * power
-		power = power * 31 % (1 << 32)
-		sum %= 1 << 32
-	}
-	return int32(sum) & 0x7fffffff
 }
 
 // hang opens a transaction in a partition behind the coordinator's back.
