@@ -63,15 +63,11 @@ func (r *readMeasure) read(data []byte) error {
 	v := &r.event.Value
 	stamped := false
 	for len(data) > 0 {
-		field, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return protowire.ParseError(n)
+		field, kind, value, rest, err := nextField(data)
+		if err != nil {
+			return err
 		}
-		value := data[n:]
-		if n = protowire.ConsumeFieldValue(field, kind, value); n < 0 {
-			return protowire.ParseError(n)
-		}
-		data = value[n:]
+		data = rest
 		switch {
 		case field == measureStamp && kind == protowire.BytesType:
 			body, _ := protowire.ConsumeBytes(value)
@@ -104,15 +100,11 @@ func (r *readMeasure) read(data []byte) error {
 // readStamp takes in the times of a Stamp.
 func (r *readMeasure) readStamp(data []byte) error {
 	for len(data) > 0 {
-		field, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return protowire.ParseError(n)
+		field, kind, value, rest, err := nextField(data)
+		if err != nil {
+			return err
 		}
-		value := data[n:]
-		if n = protowire.ConsumeFieldValue(field, kind, value); n < 0 {
-			return protowire.ParseError(n)
-		}
-		data = value[n:]
+		data = rest
 		switch {
 		case field == stampEventTime && kind == protowire.VarintType:
 			r.event.TimeMS = varint(value)
@@ -121,6 +113,20 @@ func (r *readMeasure) readStamp(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// nextField checks the first field of a message and returns where its value begins, and
+// what is behind it.
+func nextField(data []byte) (field protowire.Number, kind protowire.Type, value, rest []byte, err error) {
+	field, kind, n := protowire.ConsumeTag(data)
+	if n < 0 {
+		return 0, 0, nil, nil, protowire.ParseError(n)
+	}
+	value = data[n:]
+	if n = protowire.ConsumeFieldValue(field, kind, value); n < 0 {
+		return 0, 0, nil, nil, protowire.ParseError(n)
+	}
+	return field, kind, value, value[n:], nil
 }
 
 // varint reads a number whose bytes were checked.

@@ -181,21 +181,9 @@ func (o *open) read(data []byte) error {
 		case fieldLatency:
 			o.LatencyMS.raw = body
 		case fieldStale:
-			var s stale
-			err := fields(body, func(field protowire.Number, n int64, _ []byte) error {
-				switch field {
-				case fieldStart:
-					s.StartMS = n
-				case fieldEnd:
-					s.EndMS = n
-				case fieldShown:
-					s.shown = n
-				default: // Of a later version.
-				}
-				return nil
-			})
-			s.EndMS += s.StartMS
-			o.stale = append(o.stale, s)
+			var was open // Of it the bounds and what was shown are written.
+			err := was.read(body)
+			o.stale = append(o.stale, stale{was.Bounds, was.shown})
 			return err
 		default: // Of a later version.
 		}
