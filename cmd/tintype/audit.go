@@ -15,7 +15,6 @@ import (
 
 	"github.com/tintype/tintype/event"
 	"github.com/tintype/tintype/internal/audit"
-	"github.com/tintype/tintype/internal/servers"
 	"github.com/tintype/tintype/topologies"
 )
 
@@ -66,22 +65,11 @@ func (c *auditCommand) Run(e *env) error {
 	if err := checkKafka(c.Kafka); err != nil {
 		return &usageError{err}
 	}
-	passwords, err := secrets()
+	cluster, client, err := c.reach(e.ctx)
 	if err != nil {
-		return &setupError{err}
-	}
-	cluster, err := servers.ParseKafka(c.Kafka, passwords.Kafka)
-	if err != nil {
-		return &usageError{err}
-	}
-	client, err := cluster.Client()
-	if err != nil {
-		return &setupError{err}
+		return err
 	}
 	defer client.Close()
-	if err := client.Ping(e.ctx); err != nil {
-		return &setupError{fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint(err))}
-	}
 	conn, err := c.connect(e.ctx)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tintype/tintype/blob"
 	"github.com/tintype/tintype/internal/deployment"
@@ -177,6 +178,28 @@ func (f clickHouseFlag) connect(ctx context.Context) (driver.Conn, error) {
 		return nil, &setupError{servers.AdviseClickHouse(err)}
 	}
 	return conn, nil
+}
+
+// reach makes a client of a Kafka that answers, for a command that only reads. The
+// caller closes it.
+func (f kafkaFlag) reach(ctx context.Context) (*servers.Kafka, *kgo.Client, error) {
+	passwords, err := secrets()
+	if err != nil {
+		return nil, nil, &setupError{err}
+	}
+	cluster, err := servers.ParseKafka(f.Kafka, passwords.Kafka)
+	if err != nil {
+		return nil, nil, &usageError{err}
+	}
+	client, err := cluster.Client()
+	if err != nil {
+		return nil, nil, &setupError{err}
+	}
+	if err := client.Ping(ctx); err != nil {
+		client.Close()
+		return nil, nil, &setupError{fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint(err))}
+	}
+	return cluster, client, nil
 }
 
 // logger writes to stderr at the level of the command line.

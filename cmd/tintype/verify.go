@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tintype/tintype/event"
-	"github.com/tintype/tintype/internal/servers"
 	"github.com/tintype/tintype/internal/verify"
 	"github.com/tintype/tintype/topologies"
 )
@@ -43,21 +42,12 @@ func (c *verifyCommand) Run(e *env) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	passwords, err := secrets()
+	cluster, client, err := c.reach(e.ctx)
 	if err != nil {
-		return &setupError{err}
+		return err
 	}
-	cluster, err := servers.ParseKafka(c.Kafka, passwords.Kafka)
-	if err != nil {
-		return &usageError{err}
-	}
-	if options.Kafka, err = cluster.Client(); err != nil {
-		return &setupError{err}
-	}
-	defer options.Kafka.Close()
-	if err := options.Kafka.Ping(e.ctx); err != nil {
-		return &setupError{fmt.Errorf("%s does not answer: %w; %s", cluster, err, servers.KafkaHint(err))}
-	}
+	defer client.Close()
+	options.Kafka = client
 	if options.ClickHouse, err = c.connect(e.ctx); err != nil {
 		return err
 	}
